@@ -1,0 +1,50 @@
+// Package auth says who somebody is: passwords, SASL mechanisms, APOP and app
+// passwords, for every service alike. It remembers verified passwords for
+// some minutes as keyed digests, and slows down those who guess.
+package auth
+
+import (
+	"crypto/tls"
+	"net/netip"
+
+	"postrider/internal/mail"
+)
+
+// An Identity is somebody who has proved who they are.
+type Identity struct {
+	Account mail.AccountID
+	Address mail.Address
+	Method  string // "PLAIN", "SCRAM-SHA-256", "USER", "APOP"…, for logs and Received
+	App     string // name of the app password used, or empty
+	Version int64  // the account's version then; a higher one ends the session
+}
+
+// A Channel is where a login comes from; it decides which ways are allowed.
+type Channel struct {
+	Service string // "smtp", "submission", "pop"
+	Session string // the connection's id, for the log
+	Remote  netip.Addr
+	Local   netip.Addr
+	TLS     *tls.ConnectionState // nil without TLS
+}
+
+// The failures that a door must tell apart. Their texts are fit for the peer.
+var (
+	ErrCredentials = mail.Errorf(mail.Denied, "wrong user name or password")
+	ErrPlaintext   = mail.Errorf(mail.Invalid, "this login needs TLS")
+	ErrTemporary   = mail.Errorf(mail.Temporary, "temporary authentication failure, try again later")
+	ErrTooMany     = mail.Errorf(mail.Temporary, "too many failed logins, try again later")
+	ErrMechanism   = mail.Errorf(mail.NotFound, "authentication mechanism not available")
+	ErrCancelled   = mail.Errorf(mail.Invalid, "authentication cancelled")
+	ErrSyntax      = mail.Errorf(mail.Invalid, "cannot decode the response")
+)
+
+// An Exchange is one run of a SASL mechanism, on the server's side
+// (RFC 4422). Responses and challenges are without base 64.
+type Exchange interface {
+	// Next takes the client's response (nil: no initial response was given)
+	// and returns the next challenge, or the identity when it is proved. A
+	// mechanism with data in its last message (SCRAM) returns it as a
+	// challenge, and the identity at the empty response that follows.
+	Next(response []byte) (challenge []byte, id *Identity, err error)
+}
