@@ -5,6 +5,7 @@
 package intake
 
 import (
+	"context"
 	"crypto/tls"
 	"net/netip"
 
@@ -31,4 +32,42 @@ type Receipt struct {
 	// Recipients holds a reply for each accepted recipient, in order. LMTP
 	// shows them; the other doors confirm when Commit returns no error.
 	Recipients []*mail.Reply
+}
+
+// A Receiver is the hall as the doors see it. Errors of all its methods are
+// *mail.Reply values, fit to be shown to the peer.
+type Receiver interface {
+	// From begins a transaction with its return path; the zero Address is
+	// the null one. The visitor is copied.
+	From(ctx context.Context, v *Visitor, from mail.Address, p mail.MailParams) (Transaction, error)
+	// Compose begins a message whose envelope stands in its own header: the
+	// recipients in To, Cc and Bcc, the sender being the visitor's user.
+	Compose(ctx context.Context, v *Visitor) (Composition, error)
+}
+
+// A Transaction is one message on its way in, used by one goroutine.
+type Transaction interface {
+	// Rcpt adds a recipient, or says why not.
+	Rcpt(ctx context.Context, to mail.Address, p mail.RcptParams) error
+	// Open makes ready for the message; called once, before 354 or the
+	// first chunk. It may wait for memory.
+	Open(ctx context.Context) error
+	// Write takes the next bytes of the message as they will be stored:
+	// CRLF line ends, no dot-stuffing. After an error the door goes on
+	// reading what the peer sends, may stop writing, and still calls Commit.
+	Write(p []byte) (int, error)
+	// Commit judges, routes and stores. When it returns without error,
+	// the message is durable and a 250 may be said.
+	Commit(ctx context.Context) (*Receipt, error)
+	// Abort gives up; it may be called at any time, also after Commit.
+	Abort()
+}
+
+// A Composition is a message whose recipients are read from its header.
+type Composition interface {
+	Write(p []byte) (int, error)
+	// Commit refuses the message as a whole if any recipient is refused;
+	// the reply names that recipient. Bcc fields are removed.
+	Commit(ctx context.Context) (*Receipt, error)
+	Abort()
 }
