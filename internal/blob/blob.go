@@ -10,9 +10,11 @@ package blob
 import (
 	"context"
 	"io"
-
-	"postrider/internal/mail"
 )
+
+// InMemory is the size up to which a body waits in memory, in bytes; no
+// batch writes more than this for one message.
+const InMemory = 64 << 10
 
 // A Location tells an engine where a blob lies. It is stored in one row and
 // changes only when the engine moves the blob.
@@ -29,8 +31,8 @@ type Draft interface {
 	io.Writer
 	io.ReaderAt
 
-	// Finish ends the body; what does not fit in memory is on disk
-	// afterwards. Errors are of kind Full or Internal.
+	// Finish ends the body; what does not fit in memory is on disk and
+	// flushed afterwards. Errors are of kind Full or Internal.
 	Finish(ctx context.Context) error
 	// Size is how many bytes were written.
 	Size() int64
@@ -46,38 +48,64 @@ type Draft interface {
 type Record struct {
 	Batch   uint64
 	Durable uint64 // the last batch known durable in the database then
-	Meta    []byte
-	Body    Location // Size 0 when the record has no body
+	Meta    []byte // valid during the call only
+	Body    Location
 }
 
 // A Batch is one group commit as the blob engine sees it; used by the
 // committer's goroutine only.
 type Batch interface {
-	// Add reserves the body's place and remembers meta for its record.
-	// Meta may be filled in until Sync: the engine keeps the slice.
-	Add(group int, d Draft, meta func(Location) []byte) (Location, error)
-	// Sync writes and flushes all that was added. After an error nothing
-	// of the batch may be confirmed.
+	// Add reserves the body's place and remembers the record. Meta and the
+	// draft must stay unchanged until Sync returns.
+	Add(group int, d Draft, meta []byte) (Location, error)
+	// Reset forgets all that was added, for a batch that is run again.
+	Reset()
+	// Sync writes and flushes all that was added, every volume that was
+	// touched. After an error nothing of the batch may be confirmed; the
+	// engine closes the volume for writing and cuts it back if it can, and
+	// later batches go to another one.
 	Sync() error
 }
 
+// A Volume is one file of an engine, or whatever it deletes as a whole.
+type Volume struct {
+	Number int64
+	Group  int
+	Size   int64 // bytes on disk
+	Sealed bool  // nothing is added any more
+}
+
 // A Store keeps blobs. All methods but those of a Batch may be called
-// concurrently.
+// concurrently; one batch is under way at a time.
 type Store interface {
 	// NewDraft begins a body. It waits while the memory for all sessions
-	// together is used up, as long as ctx lives. Group chooses among the
-	// directories that bodies may be bound to; 0 is the default one.
+	// together is used up, as long as ctx lives (then kind Full). Group
+	// chooses among the directories that bodies are bound to; 0 is the
+	// default one.
 	NewDraft(ctx context.Context, group int) (Draft, error)
 	// Begin starts a batch. Durable is the last batch known to be durable
 	// in the database; it is written into every record.
 	Begin(batch, durable uint64) Batch
-	// Open reads the body at loc. The reader must be closed.
+	// Settled tells that all records up to this batch have durable rows, so
+	// that a later start need not read them again. It is a hint.
+	Settled(batch uint64)
+	// Open reads the body at loc. The reader must be closed. NotFound if
+	// the volume is gone, Damaged if the place cannot be.
 	Open(loc Location) (Reader, error)
 	// Records calls fn for every intact record with a batch number above
-	// after, in the order of their batches within a volume.
+	// after, volume by volume, in the order in which they lie there. With
+	// after 0 that is every record there is.
 	Records(ctx context.Context, after uint64, fn func(Record) error) error
-	// Verify reads the body and compares its checksum.
-	Verify(ctx context.Context, id mail.BlobID, loc Location) error
+	// Verify reads the body and compares its checksum: Damaged if it differs.
+	Verify(ctx context.Context, loc Location) error
+
+	// Volumes lists what there is.
+	Volumes() []Volume
+	// Move copies the record at loc to another volume, flushed, and says
+	// where its body is now. Batch numbers and meta are kept.
+	Move(ctx context.Context, loc Location) (Location, error)
+	// Remove deletes a sealed volume once no reader has it open.
+	Remove(ctx context.Context, number int64) error
 	Close() error
 }
 
