@@ -1,0 +1,234 @@
+// Package datadir finds, makes and locks the data directory: the one place
+// where everything lives that a Postrider keeps.
+//
+// A directory is ours when it holds the file postrider.id, a random name
+// made once. It has mode 0700. One lock, on postrider.lock, says who works
+// in it: a running server, or a command that works directly. The lock is the
+// operating system's, so that it ends with its holder, however that ends.
+//
+//	postrider.id     the mark, a random id
+//	postrider.lock   locked by who works here
+//	postrider.toml   settings that an administrator wrote by hand; optional
+//	control.sock     where a running server listens for commands
+//	control.addr     where it listens instead, if that path is too long
+//	control.token    what a command must show there; mode 0600
+//	secret.key       encrypts stored secrets; mode 0600; belongs in every backup
+//	postrider.db     the database
+//	volumes/         the bytes of messages
+//	certs/           certificates and their keys
+//	logs/            a file a day
+package datadir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"postrider/internal/mail"
+)
+
+// Variable names the environment variable that tells where the directory is.
+const Variable = "POSTRIDER_DATA"
+
+// Local is the directory that serve makes in the working directory when
+// nothing else is said.
+const Local = "postrider-data"
+
+const marker = "postrider.id"
+
+// A Search says where to look for the data directory, in this order.
+type Search struct {
+	Flag      string // of --data; empty if not given
+	Variable  string // value of $POSTRIDER_DATA; empty if not set
+	Local     string // used if it exists and is ours
+	Installed string // the place of an installed server, used if it exists
+}
+
+// Usual is the search that every command makes, with the value of --data.
+func Usual(flag string) Search {
+	return Search{
+		Flag:      flag,
+		Variable:  os.Getenv(Variable),
+		Local:     Local,
+		Installed: Installed(runtime.GOOS, os.Getenv),
+	}
+}
+
+// Installed is where the server of a whole machine keeps its data.
+func Installed(goos string, getenv func(string) string) string {
+	switch goos {
+	case "darwin":
+		return "/Library/Application Support/Postrider"
+	case "windows":
+		base := getenv("ProgramData")
+		if base == "" {
+			base = `C:\ProgramData`
+		}
+		return filepath.Join(base, "Postrider")
+	default:
+		return "/var/lib/postrider"
+	}
+}
+
+// Named is the directory that was asked for by flag or variable, or empty.
+func (s Search) Named() string {
+	if s.Flag != "" {
+		return s.Flag
+	}
+	return s.Variable
+}
+
+// Find opens the directory that a command works on; it makes none.
+// The error is of kind Unreachable if there is none.
+func (s Search) Find() (*Dir, error) {
+	if named := s.Named(); named != "" {
+		return Open(named)
+	}
+	for _, path := range []string{s.Local, s.Installed} {
+		d, err := Open(path)
+		if err == nil {
+			return d, nil
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+	}
+	return nil, mail.Errorf(mail.Unreachable, "there is no data directory here: neither ./"+
+		s.Local+" nor "+s.Installed+"; start a server with \"postrider serve\", or say --data DIR")
+}
+
+// Place is the directory that serve and setup work on, which may not exist yet.
+func (s Search) Place() string {
+	if named := s.Named(); named != "" {
+		return named
+	}
+	if _, err := Open(s.Local); err == nil {
+		return s.Local
+	}
+	if info, err := os.Stat(s.Installed); err == nil && info.IsDir() {
+		return s.Installed
+	}
+	return s.Local
+}
+
+// A Dir is a data directory that is ours. It may be used concurrently.
+type Dir struct {
+	path string // absolute
+	id   string
+}
+
+// Open opens a data directory. The error is of kind Unreachable if it does
+// not exist or is not ours.
+func Open(path string) (*Dir, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(abs, marker))
+	id := strings.TrimSpace(string(data))
+	switch {
+	case err == nil && id != "":
+		return &Dir{path: abs, id: id}, nil
+	case err == nil:
+		return nil, mail.Errorf(mail.Damaged, filepath.Join(abs, marker)+" is empty")
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(abs); err != nil {
+			return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
+				Text: "there is no data directory " + path}
+		}
+		return nil, mail.Errorf(mail.Unreachable,
+			path+" is not a data directory of Postrider: it has no file "+marker)
+	default:
+		return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
+			Text: "the data directory " + path + " cannot be read"}
+	}
+}
+
+// Make opens a data directory, and makes it if it does not exist or is
+// empty. A directory that holds something else is refused (Conflict).
+// Made says whether it is new.
+func Make(path string) (d *Dir, made bool, err error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, false, err
+	}
+	if d, err := Open(abs); err == nil {
+		return d, false, d.complete()
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return nil, false, &mail.Error{Kind: mail.Internal, Err: err,
+			Text: "cannot make the data directory"}
+	}
+	if err := usable(abs); err != nil {
+		return nil, false, err
+	}
+	if err := os.Chmod(abs, 0o700); err != nil {
+		return nil, false, err
+	}
+	d = &Dir{path: abs, id: random(16)}
+	// The key comes before the mark: a marked directory without a key has lost it.
+	if err := writeNew(d.SecretKeyFile(), random(keySize)+"\n"); err != nil {
+		return nil, false, err
+	}
+	if err := d.complete(); err != nil {
+		return nil, false, err
+	}
+	if err := writeFile(filepath.Join(abs, marker), []byte(d.id+"\n"), 0o600); err != nil {
+		return nil, false, err
+	}
+	return d, true, nil
+}
+
+// usable refuses a directory with foreign files in it. What an administrator
+// may have put there before, and what is left of an interrupted Make, is ours.
+func usable(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "lost+found", "postrider.toml", "secret.key", "control.token":
+		default:
+			return mail.Errorf(mail.Conflict, path+
+				" is neither empty nor a data directory of Postrider; name another with --data")
+		}
+	}
+	return nil
+}
+
+// complete makes what a directory may lack.
+func (d *Dir) complete() error {
+	return writeNew(d.tokenFile(), random(tokenSize)+"\n")
+}
+
+// Path is the absolute path of the directory.
+func (d *Dir) Path() string { return d.path }
+
+// ID is the random name that the directory was given when it was made.
+func (d *Dir) ID() string { return d.id }
+
+// Config is the settings file that is read if it exists and none is named.
+func (d *Dir) Config() string { return filepath.Join(d.path, "postrider.toml") }
+
+// Database is the path of the database.
+func (d *Dir) Database() string { return filepath.Join(d.path, "postrider.db") }
+
+// Volumes is where the bytes of messages lie unless settings say otherwise.
+func (d *Dir) Volumes() string { return filepath.Join(d.path, "volumes") }
+
+// Certs is where certificates and their keys lie.
+func (d *Dir) Certs() string { return filepath.Join(d.path, "certs") }
+
+// Logs is where log files lie.
+func (d *Dir) Logs() string { return filepath.Join(d.path, "logs") }
+
+// SecretKeyFile holds the key that encrypts stored secrets.
+func (d *Dir) SecretKeyFile() string { return filepath.Join(d.path, "secret.key") }
+
+func (d *Dir) tokenFile() string { return filepath.Join(d.path, "control.token") }
+
+func (d *Dir) lockFile() string { return filepath.Join(d.path, "postrider.lock") }

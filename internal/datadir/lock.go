@@ -1,0 +1,42 @@
+package datadir
+
+import (
+	"fmt"
+	"os"
+
+	"postrider/internal/mail"
+)
+
+// A Lock is the right to work in the directory. It ends with Release or
+// with the process.
+type Lock struct {
+	file *os.File
+}
+
+// Lock takes the lock without waiting. The error is of kind Locked when
+// another process has it.
+func (d *Dir) Lock() (*Lock, error) {
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
+			Text: "cannot open the lock of the data directory"}
+	}
+	held, err := tryLock(f)
+	if err != nil {
+		f.Close()
+		return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
+			Text: "cannot lock the data directory"}
+	}
+	if held {
+		f.Close()
+		return nil, mail.Errorf(mail.Locked, "another Postrider works in "+d.path)
+	}
+	// The number is for people who look; nothing depends on it.
+	if err := f.Truncate(0); err == nil {
+		fmt.Fprintln(f, os.Getpid())
+	}
+	return &Lock{file: f}, nil
+}
+
+// Release gives the lock back.
+func (l *Lock) Release() error { return l.file.Close() }
