@@ -61,6 +61,3 @@ type Limits struct {
 	Handshake  time.Duration // for TLS and the PROXY header
 	Session    time.Duration // in total; 0 is none
 }
-
-// A Conn is one connection as its session sees it.
-type Conn struct{}

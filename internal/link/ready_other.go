@@ -1,0 +1,10 @@
+//go:build !windows && (!unix || solaris || aix)
+
+package link
+
+// canPark says whether this system can wait for readability.
+const canPark = false
+
+type poll struct{}
+
+func (*poll) ready(uintptr) bool { return true }

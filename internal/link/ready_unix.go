@@ -1,0 +1,23 @@
+//go:build unix && !solaris && !aix
+
+package link
+
+import "syscall"
+
+// canPark says whether this system can wait for readability.
+const canPark = true
+
+// A poll is one wait for readability.
+type poll struct{}
+
+// ready is called before the wait and after each wake. It looks itself,
+// since the notice of input that is there already may have been spent.
+func (*poll) ready(fd uintptr) bool {
+	var b [1]byte
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		if err != syscall.EINTR {
+			return err != syscall.EAGAIN
+		}
+	}
+}
