@@ -1,0 +1,240 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// Store is what an Authenticator reads; every store.Store has it.
+type Store interface {
+	Account(ctx context.Context, a mail.Address) (*store.Account, error)
+	Credentials(ctx context.Context, id mail.AccountID) ([]store.Credential, error)
+	MainDomain(ctx context.Context) (string, error)
+}
+
+// A Sealer encrypts the secrets that APOP needs in recoverable form. Open
+// fails for what was not made by Seal under the same key.
+type Sealer interface {
+	Seal(plain []byte) ([]byte, error)
+	Open(sealed []byte) ([]byte, error)
+}
+
+// ClearText says where a password may travel as it is.
+type ClearText string
+
+// The values of auth.plaintext. Over TLS clear text is always allowed.
+const (
+	ClearTextLoopback ClearText = "loopback" // without TLS from this machine only
+	ClearTextNever    ClearText = "never"    // over TLS only
+	ClearTextAlways   ClearText = "always"
+)
+
+// A Policy holds the settings that may change while the server runs. A zero
+// duration means its default.
+type Policy struct {
+	ClearText  ClearText      // empty is ClearTextLoopback
+	SCRAMSHA1  bool           // keep SCRAM-SHA-1 keys and offer the mechanism
+	Remember   time.Duration  // a verified password is known so long after its last use (10 min)
+	FirstDelay time.Duration  // of the second wrong password in a row (1 s); it doubles
+	MaxDelay   time.Duration  // where it stops growing (30 s)
+	Exempt     []netip.Prefix // addresses that are never slowed down
+}
+
+// The defaults of a Policy.
+const (
+	DefaultRemember   = 10 * time.Minute
+	DefaultFirstDelay = time.Second
+	DefaultMaxDelay   = 30 * time.Second
+)
+
+func (p Policy) withDefaults() Policy {
+	if p.ClearText == "" {
+		p.ClearText = ClearTextLoopback
+	}
+	if p.Remember <= 0 {
+		p.Remember = DefaultRemember
+	}
+	if p.FirstDelay <= 0 {
+		p.FirstDelay = DefaultFirstDelay
+	}
+	if p.MaxDelay <= 0 {
+		p.MaxDelay = DefaultMaxDelay
+	}
+	return p
+}
+
+// Config is what an Authenticator is made of. Store is needed; the rest has
+// defaults.
+type Config struct {
+	Store Store
+	// Policy is asked at every login; nil means the zero Policy.
+	Policy func() Policy
+	// Seal guards APOP secrets; without it APOP is not to be had.
+	Seal Sealer
+	// Secret makes the salts shown for unknown users. It should be the same
+	// after a restart, so that such a salt stays as constant as a real one;
+	// when empty, one is drawn.
+	Secret []byte
+	// Certificate gives the DER form of the certificate that the server has
+	// shown to a client asking for this name, for the channel binding
+	// tls-server-end-point. Without it that binding is not accepted.
+	Certificate func(serverName string) []byte
+	Log         *slog.Logger // nil discards
+	// LogLevel is that of a refused login; the program gives the level that
+	// its log calls Failure. Nil is slog.LevelError.
+	LogLevel slog.Leveler
+	// Limited says that enough was logged about this source for now; it
+	// counts what it suppresses. Nil means never.
+	Limited func(source string) bool
+	Now     func() time.Time // nil is time.Now
+}
+
+// An Authenticator verifies logins for all services. Its methods may be
+// called concurrently.
+type Authenticator struct {
+	cfg    Config
+	known  *memory
+	guard  *guard
+	work   *workshop
+	base   context.Context // of exchanges; ends with Close
+	cancel context.CancelFunc
+	nonce  func() string // random part of a SCRAM nonce
+}
+
+// New makes an Authenticator.
+func New(cfg Config) *Authenticator {
+	if cfg.Policy == nil {
+		cfg.Policy = func() Policy { return Policy{} }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.LogLevel == nil {
+		cfg.LogLevel = slog.LevelError
+	}
+	if cfg.Limited == nil {
+		cfg.Limited = func(string) bool { return false }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if len(cfg.Secret) == 0 {
+		cfg.Secret = randomBytes(32)
+	}
+	a := &Authenticator{
+		cfg:   cfg,
+		known: newMemory(),
+		guard: newGuard(),
+		work:  newWorkshop(),
+		nonce: rand.Text,
+	}
+	a.base, a.cancel = context.WithCancel(context.Background())
+	return a
+}
+
+// Close ends the waiting of logins that are slowed down; they fail with
+// ErrTemporary. It is for the end of the server.
+func (a *Authenticator) Close() { a.cancel() }
+
+// Forget drops what is remembered of an account's passwords. A change of the
+// account's Version does the same by itself.
+func (a *Authenticator) Forget(id mail.AccountID) { a.known.forget(id) }
+
+// Plaintext says whether a password may be sent as it is on this channel.
+func (a *Authenticator) Plaintext(c *Channel) bool {
+	if c.TLS != nil {
+		return true
+	}
+	switch a.policy().ClearText {
+	case ClearTextAlways:
+		return true
+	case ClearTextLoopback:
+		return c.Remote.Unmap().IsLoopback()
+	default:
+		return false
+	}
+}
+
+func (a *Authenticator) policy() Policy { return a.cfg.Policy().withDefaults() }
+
+// The names of the mechanisms.
+const (
+	mechPlain      = "PLAIN"
+	mechLogin      = "LOGIN"
+	mechSHA256     = "SCRAM-SHA-256"
+	mechSHA256Plus = "SCRAM-SHA-256-PLUS"
+	mechSHA1       = "SCRAM-SHA-1"
+)
+
+// Mechanisms lists the SASL mechanisms to announce on this channel, the
+// strongest first.
+func (a *Authenticator) Mechanisms(c *Channel) []string {
+	list := make([]string, 0, 5)
+	if a.canBind(c) {
+		list = append(list, mechSHA256Plus)
+	}
+	list = append(list, mechSHA256)
+	if a.policy().SCRAMSHA1 {
+		list = append(list, mechSHA1)
+	}
+	if a.Plaintext(c) {
+		list = append(list, mechPlain, mechLogin)
+	}
+	return list
+}
+
+// Start begins an exchange of a mechanism, in any case of letters. It fails
+// with ErrMechanism, or with ErrPlaintext where only TLS is missing. An
+// exchange is used by one goroutine and needs no closing. Each of its steps
+// takes a minute at most.
+func (a *Authenticator) Start(c *Channel, mechanism string) (Exchange, error) {
+	m := upperMechanism(mechanism)
+	switch m {
+	case mechPlain, mechLogin:
+		if !a.Plaintext(c) {
+			return nil, ErrPlaintext
+		}
+		if m == mechPlain {
+			return &plainExchange{auth: a, channel: *c}, nil
+		}
+		return &loginExchange{auth: a, channel: *c}, nil
+	case mechSHA256:
+		return newScram(a, c, sha256Family, false), nil
+	case mechSHA256Plus:
+		if a.canBind(c) {
+			return newScram(a, c, sha256Family, true), nil
+		}
+	case mechSHA1:
+		if a.policy().SCRAMSHA1 {
+			return newScram(a, c, sha1Family, false), nil
+		}
+	}
+	return nil, ErrMechanism
+}
+
+// RFC 4422 section 3.1: names of mechanisms are upper case, at most 20 long;
+// clients write them as they like.
+func upperMechanism(s string) string {
+	if len(s) > 20 {
+		return ""
+	}
+	b := []byte(s)
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return string(b)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return b
+}

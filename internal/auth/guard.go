@@ -1,0 +1,214 @@
+package auth
+
+import (
+	"context"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+
+	"postrider/internal/mail"
+)
+
+const (
+	// freePair is how many wrong passwords one address may send for one
+	// account without a delay; the next ones wait 1, 2, 4… seconds.
+	freePair = 1
+	// freeWide is the same for an address over all accounts, behind which
+	// there may be an office, and for an account over all addresses.
+	freeWide = 20
+	// forgetAfter is how long it takes until one failure is forgotten.
+	forgetAfter = 2 * time.Minute
+	// maxFailures limits a count, so that forgetting ends within the hour.
+	maxFailures = freeWide + 10
+	// maxGuarded limits the counts in memory, at some 100 bytes each.
+	maxGuarded = 1 << 16
+	// maxWaiting is how many logins may wait for the end of a delay at once,
+	// and maxWaitingEach how many of them for one address.
+	maxWaiting     = 512
+	maxWaitingEach = 8
+)
+
+// A guard slows down those who guess. It counts failures for an address with
+// an account, for an address, and for an account. The first two hold back
+// whoever comes from that address until the delay is over, also on another
+// connection. The last delays failures only: he who knows the password is
+// not locked out by what others do elsewhere.
+type guard struct {
+	seed maphash.Seed
+
+	mu      sync.Mutex
+	counts  map[guardKey]*failures
+	waiting map[netip.Addr]int // logins that wait, by address
+	waits   int                // their sum
+}
+
+// A guardKey is what failures are counted for. An address counts with its
+// network: 64 bits of IPv6, which one client has for itself. Users are known
+// by a hash, whether they exist or not.
+type guardKey struct {
+	address netip.Addr // zero: for the account at all addresses
+	user    uint64     // zero: for the address with all accounts
+}
+
+type guardKeys struct {
+	pair, address, account guardKey
+}
+
+type failures struct {
+	count int
+	last  time.Time
+	until time.Time // when the delay of the last one is over
+}
+
+func newGuard() *guard {
+	return &guard{
+		seed:    maphash.MakeSeed(),
+		counts:  make(map[guardKey]*failures),
+		waiting: make(map[netip.Addr]int),
+	}
+}
+
+// keys gives the keys of an attempt. A name that cannot be an account's is
+// counted as it was given.
+func (g *guard) keys(remote netip.Addr, a mail.Address, given string) guardKeys {
+	if remote.Is6() {
+		if p, err := remote.Prefix(64); err == nil {
+			remote = p.Addr()
+		}
+	}
+	if !a.IsZero() {
+		given = a.Key()
+	}
+	user := maphash.String(g.seed, given) | 1 // never zero
+	return guardKeys{
+		pair:    guardKey{remote, user},
+		address: guardKey{address: remote},
+		account: guardKey{user: user},
+	}
+}
+
+// enter waits until the delays of earlier failures from the address are over.
+func (g *guard) enter(ctx context.Context, k *guardKeys, now func() time.Time) error {
+	for {
+		g.mu.Lock()
+		var delay time.Duration
+		if len(g.counts) > 0 {
+			delay = max(g.left(k.pair, now()), g.left(k.address, now()))
+		}
+		g.mu.Unlock()
+		if delay <= 0 {
+			return nil
+		}
+		if err := g.wait(ctx, k, delay); err != nil {
+			return err
+		}
+	}
+}
+
+func (g *guard) left(k guardKey, now time.Time) time.Duration {
+	if f := g.counts[k]; f != nil {
+		return f.until.Sub(now)
+	}
+	return 0
+}
+
+// failed counts a failure and says how long its answer is to be held back.
+func (g *guard) failed(k *guardKeys, p *Policy, now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pair := g.count(k.pair, freePair, p, now)
+	address := g.count(k.address, freeWide, p, now)
+	account := g.count(k.account, freeWide, p, now)
+	return max(pair, address, account)
+}
+
+func (g *guard) count(k guardKey, free int, p *Policy, now time.Time) time.Duration {
+	f := g.counts[k]
+	if f == nil {
+		if len(g.counts) >= maxGuarded {
+			g.evict()
+		}
+		f = &failures{}
+		g.counts[k] = f
+	}
+	f.count -= int(now.Sub(f.last) / forgetAfter)
+	f.count = min(max(f.count, 0)+1, maxFailures)
+	f.last = now
+	delay := delayOf(f.count-free, p)
+	f.until = now.Add(delay)
+	return delay
+}
+
+// delayOf gives the delay of the nth failure beyond the free ones.
+func delayOf(n int, p *Policy) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	d := p.FirstDelay
+	for ; n > 1 && d < p.MaxDelay; n-- {
+		d *= 2
+	}
+	return min(d, p.MaxDelay)
+}
+
+// forgive drops the count of an address with an account after a login there.
+// The address keeps its own: a guesser may have one good account.
+func (g *guard) forgive(k *guardKeys) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.counts) > 0 {
+		delete(g.counts, k.pair)
+	}
+}
+
+// evict drops the oldest of a few counts.
+func (g *guard) evict() {
+	var victim guardKey
+	var oldest time.Time
+	seen := 0
+	for k, f := range g.counts {
+		if seen == 0 || f.last.Before(oldest) {
+			victim, oldest = k, f.last
+		}
+		if seen++; seen >= evictSample {
+			break
+		}
+	}
+	delete(g.counts, victim)
+}
+
+// wait lets time pass. When too many wait already it fails with ErrTooMany at
+// once; when ctx ends, with ErrTemporary.
+func (g *guard) wait(ctx context.Context, k *guardKeys, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	address := k.address.address
+	g.mu.Lock()
+	if g.waits >= maxWaiting || g.waiting[address] >= maxWaitingEach {
+		g.mu.Unlock()
+		return ErrTooMany
+	}
+	g.waits++
+	g.waiting[address]++
+	g.mu.Unlock()
+	defer g.done(address)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ErrTemporary
+	}
+}
+
+func (g *guard) done(address netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waits--
+	if g.waiting[address]--; g.waiting[address] == 0 {
+		delete(g.waiting, address)
+	}
+}
