@@ -1,0 +1,252 @@
+package settings
+
+import (
+	"context"
+
+	"postrider/internal/mail"
+)
+
+// An Explanation tells everything about one key's value. Secrets are masked.
+type Explanation struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Source  string `json:"source"` // "default", "database", "file", "command line"
+	Where   string `json:"where"`  // "FILE:LINE", "--set", "database", "default"
+	Fixed   bool   `json:"fixed"`  // by file or command line: it cannot be changed here
+	Default string `json:"default"`
+	// Stored is what the database says, if a stronger source holds.
+	Stored  string `json:"stored,omitempty"`
+	Type    string `json:"type"`
+	Want    string `json:"want"` // what right values are
+	Scope   string `json:"scope"`
+	Restart bool   `json:"restart"` // a change takes effect at the next start
+	Pending bool   `json:"pending"` // it was changed since the start and waits for that
+	Help    string `json:"help"`
+}
+
+// masked stands for a secret that is set.
+const masked = "(secret)"
+
+func (k *Key) show(text string) string {
+	if k.Type == Secret && text != "" {
+		return masked
+	}
+	return text
+}
+
+// Explain tells the value of a key and which source holds. NotFound for an
+// unknown name.
+func (r *Registry) Explain(name string) (Explanation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, err := r.index(name)
+	if err != nil {
+		return Explanation{}, err
+	}
+	return r.explain(i), nil
+}
+
+// List explains every key, in the order of the reference manual.
+func (r *Registry) List() []Explanation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]Explanation, count)
+	for i := range list {
+		list[i] = r.explain(i)
+	}
+	return list
+}
+
+func (r *Registry) explain(i int) Explanation {
+	k := &table[i]
+	source, v := r.effective(i)
+	e := Explanation{
+		Name: k.Name, Value: k.show(v.text), Source: source.String(), Where: v.where,
+		Fixed: source > Database || k.Boot, Default: k.Default, Type: k.Type.String(),
+		Want: k.want(), Scope: k.Scope.String(), Restart: k.Restart, Help: k.Help,
+	}
+	if stored, ok := r.layers[Database][i]; ok && source > Database {
+		e.Stored = k.show(stored.text)
+	}
+	if k.Restart && r.started != nil {
+		e.Pending = r.started.slots[i].text != v.text
+	}
+	return e
+}
+
+// A Change is one difference that a change of settings makes, or would make.
+// Secrets are masked.
+type Change struct {
+	Name    string `json:"name"`
+	Old     string `json:"old"`
+	New     string `json:"new"`
+	Reset   bool   `json:"reset"`   // the key goes back to its default
+	Restart bool   `json:"restart"` // it takes effect at the next start
+}
+
+// Set changes one key in the database; it takes effect at once where no
+// restart is needed. NotFound for an unknown key, Invalid for a wrong value,
+// Conflict if a file or flag fixes the key. The change is nil if the value
+// is the same already.
+func (r *Registry) Set(ctx context.Context, name, text string) (*Change, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, err := r.index(name)
+	if err != nil {
+		return nil, err
+	}
+	s, wrong := table[i].parse(text)
+	if wrong != "" {
+		return nil, mail.Errorf(mail.Invalid, table[i].complain(text, wrong))
+	}
+	if err := r.mayChange(i); err != nil {
+		return nil, err
+	}
+	return first(r.write(ctx, map[int]*slot{i: &s}))
+}
+
+// Reset removes one key from the database, so that its default holds. Errors
+// are those of Set.
+func (r *Registry) Reset(ctx context.Context, name string) (*Change, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, err := r.index(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.mayChange(i); err != nil {
+		return nil, err
+	}
+	return first(r.write(ctx, map[int]*slot{i: nil}))
+}
+
+func first(changes []Change, err error) (*Change, error) {
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return &changes[0], nil
+}
+
+// mayChange refuses a key that something stronger than the database fixes.
+func (r *Registry) mayChange(i int) error {
+	name := table[i].Name
+	switch source, v := r.effective(i); {
+	case source == Flag:
+		return mail.Errorf(mail.Conflict, name+" is fixed by --set on the server's command line")
+	case source == File:
+		return mail.Errorf(mail.Conflict, name+" is fixed by "+v.where+"; change it there")
+	case table[i].Boot:
+		return mail.Errorf(mail.Conflict, name+" is needed before the database is open; "+
+			"write it into the configuration file")
+	case r.store == nil:
+		return errNoStore
+	}
+	return nil
+}
+
+// ApplyOptions say how Apply works.
+type ApplyOptions struct {
+	Replace bool // reset what the file does not name
+	DryRun  bool // only tell the changes
+}
+
+// Apply sets in the database what a configuration file names, all or
+// nothing, and returns the changes in the order of the reference manual.
+// Keys that are fixed elsewhere may be named with the value they have; any
+// other value is refused (Conflict). Mistakes are listed as by LoadFile.
+func (r *Registry) Apply(
+	ctx context.Context, name string, content []byte, o ApplyOptions,
+) ([]Change, error) {
+	layer, err := r.parseFile(name, content)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store == nil {
+		return nil, errNoStore
+	}
+	wanted := make(map[int]*slot)
+	for i := range table {
+		v, named := layer[i]
+		switch {
+		case named:
+			source, now := r.effective(i)
+			if now.text == v.text && (source > Database || table[i].Boot) {
+				continue
+			}
+			if err := r.mayChange(i); err != nil {
+				return nil, mail.Errorf(mail.Conflict, v.where+": "+err.Error())
+			}
+			wanted[i] = &v.slot
+		case o.Replace:
+			if _, stored := r.layers[Database][i]; stored {
+				wanted[i] = nil
+			}
+		}
+	}
+	if o.DryRun {
+		return r.changes(wanted), nil
+	}
+	return r.write(ctx, wanted)
+}
+
+// changes lists what differs between the database and what is wanted.
+func (r *Registry) changes(wanted map[int]*slot) []Change {
+	var list []Change
+	for i := range table {
+		s, ok := wanted[i]
+		if !ok {
+			continue
+		}
+		k := &table[i]
+		old, stored := r.layers[Database][i]
+		c := Change{Name: k.Name, Restart: k.Restart, Reset: s == nil}
+		switch {
+		case s == nil && !stored, s != nil && stored && old.text == s.text:
+			continue
+		case !stored:
+			old.text = k.Default
+		}
+		c.Old, c.New = k.show(old.text), k.Default
+		if s != nil {
+			c.New = k.show(s.text)
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// write makes changes durable and then current; mu is held.
+func (r *Registry) write(ctx context.Context, wanted map[int]*slot) ([]Change, error) {
+	list := r.changes(wanted)
+	if len(list) == 0 {
+		return nil, nil
+	}
+	rows := make(map[string]*string, len(list))
+	layer := make(map[int]setting)
+	for i, s := range r.layers[Database] {
+		layer[i] = s
+	}
+	for _, c := range list {
+		i := r.names[c.Name]
+		s := wanted[i]
+		if s == nil {
+			rows[c.Name] = nil
+			delete(layer, i)
+			continue
+		}
+		text, err := r.toRow(&table[i], *s)
+		if err != nil {
+			return nil, err
+		}
+		rows[c.Name] = &text
+		layer[i] = setting{*s, "database"}
+	}
+	if err := r.store.WriteSettings(ctx, rows); err != nil {
+		return nil, err
+	}
+	r.layers[Database] = layer
+	r.rebuild()
+	return list, nil
+}
