@@ -1,0 +1,169 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// targetsPerOp keeps one delivery from holding the committer: a message for
+// more recipients goes in steps. The sender hears 250 after the last.
+const targetsPerOp = 128
+
+// Deliver implements store.Store.
+func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result, error) {
+	if err := s.space.check(d.Body.Size()); err != nil {
+		return nil, err
+	}
+	results := make([]store.Result, len(d.Targets))
+	job := &delivery{s: s, Delivery: d, blob: mail.BlobID(s.ids.next())}
+	if d.Trace != nil {
+		job.traceID = s.ids.next()
+	}
+	for from := 0; from < len(d.Targets); from += targetsPerOp {
+		to := min(from+targetsPerOp, len(d.Targets))
+		last := to == len(d.Targets)
+		err := s.committer.do(inVolume, false, func(t *tx) error {
+			return job.run(t, d.Targets[from:to], results[from:to], last)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// A delivery is a store.Delivery on its way through the committer.
+type delivery struct {
+	s *Store
+	*store.Delivery
+	blob    mail.BlobID
+	traceID int64
+	used    bool // the first email has taken the blob's number
+}
+
+// run delivers to some targets. What can be refused is found out before
+// anything is written.
+func (d *delivery) run(t *tx, targets []store.Target, results []store.Result, last bool) error {
+	m := &recordMeta{blob: d.blob, received: d.Received, thread: d.Thread}
+	if !d.Sent.IsZero() {
+		m.sent = d.Sent.Unix()
+	}
+	m.targets = make([]recordTarget, 0, len(targets))
+	for i := range targets {
+		r, err := d.place(t, &targets[i])
+		results[i] = store.Result{Email: r.email, UID: r.uid, Err: err}
+		if err == nil {
+			m.targets = append(m.targets, r)
+		} else if mail.KindOf(err) == mail.Internal {
+			return err
+		}
+	}
+	if last && d.Trace != nil {
+		d.judge(targets, results)
+		m.trace = appendTrace(nil, d.Trace)
+		if err := t.insertTrace(d.traceID, d.Trace.Time, m.trace); err != nil {
+			return err
+		}
+	}
+	if len(m.targets) == 0 {
+		return nil
+	}
+	loc, err := t.blobs.Add(d.group(targets), d.Body, m.append(nil))
+	if err != nil {
+		return err
+	}
+	if err := t.insertBlob(d.blob, loc); err != nil {
+		return err
+	}
+	for i := range m.targets {
+		if err := t.insertTarget(m, &m.targets[i], d.Format, d.Parsed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place draws the numbers of one target and counts it, or says why it is
+// refused.
+func (d *delivery) place(t *tx, target *store.Target) (recordTarget, error) {
+	a, err := d.s.accountByID(t.ctx, target.Account)
+	if err != nil {
+		return recordTarget{}, err
+	}
+	if !a.Enabled {
+		return recordTarget{}, mail.Errorf(mail.Denied, "the account is disabled")
+	}
+	if len(target.Prefix) > store.MaxPrefix {
+		return recordTarget{}, mail.Errorf(mail.Invalid,
+			fmt.Sprintf("the prefix is longer than %d bytes", store.MaxPrefix))
+	}
+	n, err := t.counters(target.Account)
+	if err != nil {
+		return recordTarget{}, err
+	}
+	size := int64(len(target.Prefix)) + d.Body.Size()
+	if a.Quota > 0 && n.usage.Bytes+size > a.Quota {
+		return recordTarget{}, mail.Errorf(mail.OverQuota, "the mailbox is full")
+	}
+	box, err := t.mailbox(n, target.Account, max(target.Mailbox, store.Inbox))
+	if err != nil {
+		return recordTarget{}, err
+	}
+	r := recordTarget{account: target.Account, mailbox: box.ID, uid: box.UIDNext,
+		email: d.emailID(), flags: target.Flags, size: size, prefix: target.Prefix}
+	r.modseq = t.change(n, box)
+	count(&n.usage, box, &r)
+	return r, nil
+}
+
+// count adds a message to the counters.
+func count(u *store.Usage, box *store.Mailbox, r *recordTarget) {
+	box.UIDNext = max(box.UIDNext, r.uid+1)
+	box.Messages++
+	box.Bytes += r.size
+	if r.flags&mail.Seen == 0 {
+		box.Unseen++
+	}
+	u.Messages++
+	u.Bytes += r.size
+}
+
+// emailID draws the number of a message. The first one of a blob takes the
+// blob's, so that most emails stay out of the index email_shared.
+func (d *delivery) emailID() mail.EmailID {
+	if !d.used {
+		d.used = true
+		return mail.EmailID(d.blob)
+	}
+	return mail.EmailID(d.s.ids.next())
+}
+
+// group is the volume directory of the first recipient that is bound to one.
+func (d *delivery) group(targets []store.Target) int {
+	for i := range targets {
+		if a, err := d.s.accountByID(context.Background(), targets[i].Account); err == nil && a.Volume != 0 {
+			return a.Volume
+		}
+	}
+	return 0
+}
+
+// judge writes the outcome of each target into the trace.
+func (d *delivery) judge(targets []store.Target, results []store.Result) {
+	for i := range d.Trace.Recipients {
+		r := &d.Trace.Recipients[i]
+		for j := range targets {
+			if targets[j].Account != r.Account || r.Account == 0 {
+				continue
+			}
+			if err := results[j].Err; err != nil {
+				r.Outcome, r.Reason = "refused", err.Error()
+			} else {
+				r.Outcome, r.Email = "delivered", results[j].Email
+			}
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How often the keeper does what.
+const (
+	checkpointEvery = 5 * time.Second
+	// checkpointWrites starts a checkpoint early: about 20 MB of log.
+	checkpointWrites = 20_000
+	tracesEvery      = 5 * time.Second
+	sweepEvery       = time.Hour
+	snapshotEvery    = time.Minute
+)
+
+// A keeper does the background work of a store: checkpoints, traces,
+// snapshots, and winning back space. It has two goroutines, so that a
+// checkpoint never waits for a sweep.
+type keeper struct {
+	writes   atomic.Int64 // statements since the last checkpoint
+	soon     chan struct{}
+	changed  atomic.Bool // the snapshot is out of date
+	cancel   context.CancelFunc
+	group    sync.WaitGroup
+	db       *sql.DB // for checkpoints
+	conn     *sql.Conn
+	volumes  map[int64]time.Time // when each was first seen sealed
+	lastSnap time.Time
+}
+
+func (k *keeper) start(s *Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	k.cancel = cancel
+	k.soon = make(chan struct{}, 1)
+	k.volumes = map[int64]time.Time{}
+	k.group.Go(func() { s.keepCheckpoints(ctx) })
+	k.group.Go(func() { s.keepTidy(ctx) })
+}
+
+func (k *keeper) stop() {
+	if k.cancel != nil {
+		k.cancel()
+		k.group.Wait()
+		if k.conn != nil {
+			k.conn.Close()
+			k.db.Close()
+		}
+	}
+}
+
+// wrote counts statements and asks for a checkpoint when there were many.
+func (k *keeper) wrote(n int) {
+	if k.soon != nil && k.writes.Add(int64(n)) > checkpointWrites {
+		select {
+		case k.soon <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// snapshotSoon notes that accounts, domains or settings have changed.
+func (k *keeper) snapshotSoon() { k.changed.Store(true) }
+
+// keepCheckpoints moves the log into the database, in the background first
+// and then, when little is left, once more between two batches: only then
+// can the log begin anew, whatever the load.
+func (s *Store) keepCheckpoints(ctx context.Context) {
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.keeper.soon:
+		}
+		if s.keeper.writes.Swap(0) > 0 {
+			s.checkpoint(false)
+		}
+	}
+}
+
+// checkpoint runs one checkpoint. Closing says that the committer has ended.
+func (s *Store) checkpoint(closing bool) {
+	ctx := context.Background()
+	c := s.committer
+	if closing {
+		if _, err := s.dialect.checkpoint(ctx, c.conn, true); err != nil {
+			s.log.Warn("last checkpoint", "error", err)
+		}
+		s.blobs.Settled(c.durable)
+		return
+	}
+	if err := s.background(ctx); err != nil {
+		s.log.Warn("checkpoint", "error", err)
+		return
+	}
+	c.pause(func() {
+		all, err := s.dialect.checkpoint(ctx, c.conn, false)
+		if err != nil {
+			s.log.Warn("checkpoint", "error", err)
+		}
+		if all && err == nil {
+			c.durable = c.batch
+			s.blobs.Settled(c.durable)
+		}
+	})
+}
+
+// background runs the part of a checkpoint that holds nobody up, on a
+// connection of its own.
+func (s *Store) background(ctx context.Context) (err error) {
+	k := &s.keeper
+	if k.conn == nil {
+		if k.db, err = s.dialect.open(s.cfg.Path, 1, 256); err != nil {
+			return err
+		}
+		if k.conn, err = k.db.Conn(ctx); err != nil {
+			k.db.Close()
+			return err
+		}
+	}
+	_, err = s.dialect.checkpoint(ctx, k.conn, false)
+	return err
+}
+
+// keepTidy does everything that has time.
+func (s *Store) keepTidy(ctx context.Context) {
+	tick := time.NewTicker(tracesEvery)
+	defer tick.Stop()
+	var swept time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.flushTraces(); err != nil && ctx.Err() == nil {
+			s.log.Warn("writing traces", "error", err)
+		}
+		now := s.now()
+		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
+			if err := s.writeSnapshot(ctx); err != nil {
+				s.log.Error("writing the state snapshot", "error", err)
+			}
+		}
+		if now.Sub(swept) >= sweepEvery {
+			swept = now
+			if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("winning back space", "error", err)
+			}
+		}
+	}
+}
+
+// Tidy removes what nothing refers to any more: mail of removed accounts,
+// old traces, bodies without messages, thin volumes. It runs in small steps
+// after everybody who waits; the background calls it hourly.
+func (s *Store) Tidy(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		s.purge, s.expireTraces, s.sweep, s.compact} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expireTraces removes traces that are old enough.
+func (s *Store) expireTraces(ctx context.Context) error {
+	if s.cfg.TraceKeep == nil || s.cfg.TraceKeep() <= 0 {
+		return nil
+	}
+	// Ids carry the time, so the oldest are found without an index.
+	before := s.now().Add(-s.cfg.TraceKeep()).UnixMilli() << 20
+	for ctx.Err() == nil {
+		var n int64
+		err := s.committer.do(volatile, true, func(t *tx) (err error) {
+			n, err = t.changed(`DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE id < $1
+				ORDER BY id LIMIT 200)`, before)
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// pause runs f between two batches, on the committer's goroutine.
+func (c *committer) pause(f func()) {
+	done := make(chan struct{})
+	c.mu.Lock()
+	if c.closed || c.failed != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.between = append(c.between, func() { f(); close(done) })
+	c.mu.Unlock()
+	c.wake.Signal()
+	<-done
+}

@@ -1,0 +1,156 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"postrider/internal/blob"
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// Rebuild makes a new database from the volumes and the state snapshot. The
+// old file, if there is one, is kept beside it under a name that it returns.
+// What cannot be known any more are flags, deletions and moves since
+// delivery; every mailbox gets a new UIDVALIDITY. The store must not be open.
+func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, err error) {
+	if p == nil {
+		p = func(string, int64, int64) {}
+	}
+	if aside, err = setAside(cfg.Path); err != nil {
+		return "", err
+	}
+	snap, err := readSnapshot(cfg.Snapshot)
+	if errors.Is(err, os.ErrNotExist) {
+		return aside, mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
+			"): without it nobody knows whose the messages in the volumes are")
+	}
+	if err != nil {
+		return aside, err
+	}
+	cfg.Quiet = true
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return aside, err
+	}
+	if err := s.rebuild(ctx, snap, p); err != nil {
+		s.closeDatabases()
+		return aside, err
+	}
+	if _, err := s.dialect.checkpoint(ctx, s.committer.conn, true); err != nil {
+		s.closeDatabases()
+		return aside, err
+	}
+	return aside, s.closeDatabases()
+}
+
+func setAside(path string) (string, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	aside := fmt.Sprintf("%s.old-%s", path, time.Now().UTC().Format("20060102T150405"))
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		err := os.Rename(path+suffix, aside+suffix)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+	}
+	return aside, nil
+}
+
+func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) error {
+	t := s.plainTx(ctx)
+	if err := s.restoreState(t, snap, p); err != nil {
+		return err
+	}
+	r := &replay{}
+	done := int64(0)
+	err := s.blobs.Records(ctx, 0, func(rec blob.Record) error {
+		r.batch = max(r.batch, rec.Batch, rec.Durable)
+		m, err := parseMeta(rec.Meta)
+		if err != nil {
+			s.log.Error("a volume record cannot be read", "volume", rec.Body.Volume,
+				"offset", rec.Body.Offset)
+			return nil
+		}
+		r.records = append(r.records, pendingRecord{m, rec.Body})
+		done++
+		if len(r.records) < replayStep {
+			return nil
+		}
+		p("messages", done, 0)
+		return s.takeIn(t, r, false)
+	})
+	if err != nil {
+		return err
+	}
+	p("messages", done, done)
+	return s.takeIn(t, r, true)
+}
+
+// restoreState writes domains, accounts and settings in one transaction.
+func (s *Store) restoreState(t *tx, snap *snapshot, p store.Progress) error {
+	if err := s.committer.begin(t.ctx, true); err != nil {
+		return err
+	}
+	err := s.writeState(t, snap)
+	if err == nil {
+		_, err = s.committer.conn.ExecContext(t.ctx, "COMMIT")
+	}
+	if err != nil {
+		s.committer.rollback(t)
+		return err
+	}
+	t.touched = nil
+	p("accounts", int64(len(snap.Accounts)), int64(len(snap.Accounts)))
+	return nil
+}
+
+func (s *Store) writeState(t *tx, snap *snapshot) error {
+	for _, d := range snap.Domains {
+		if err := t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
+			d.Main, d.Created.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	for name, value := range snap.Settings {
+		if err := t.exec(`INSERT INTO setting (name, value) VALUES ($1, $2)`, name, value); err != nil {
+			return err
+		}
+	}
+	validity := uint32(t.now.Unix())
+	for i := range snap.Accounts {
+		a := &snap.Accounts[i]
+		if err := t.insertAccount(a.ID, &a.Account, validity); err != nil {
+			return err
+		}
+		if err := t.restoreParts(a, validity); err != nil {
+			return err
+		}
+	}
+	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account'`, snap.Next)
+}
+
+func (t *tx) restoreParts(a *snapshotAccount, validity uint32) error {
+	for _, c := range a.Credentials {
+		if err := t.exec(`INSERT INTO credential (account, kind, name, data, created)
+			VALUES ($1, $2, $3, $4, $5)`, int64(a.ID), c.Kind, c.Name, c.Data,
+			c.Created.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	for _, m := range a.Mailboxes {
+		if m.ID == store.Inbox {
+			continue
+		}
+		if err := t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+			VALUES ($1, $2, $3, $4, 1, 1, 0, 0, 0)`, int64(a.ID), int64(m.ID), m.Name,
+			int64(validity)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+
+	"postrider/internal/blob"
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// replayStep is how many records one transaction of a replay takes in.
+const replayStep = 500
+
+// A replay is what the volumes have and the database has not.
+type replay struct {
+	records []pendingRecord
+	durable uint64 // the largest batch that some record knew durable in the database
+	batch   uint64 // the largest batch number seen
+}
+
+type pendingRecord struct {
+	meta *recordMeta
+	body blob.Location
+}
+
+// recover makes the rows of all records above the database's batch, before
+// anything is served. A database that had forgotten a commit which was
+// flushed is not this one after a crash but an older one put in its place.
+func (s *Store) recover(ctx context.Context) error {
+	c := s.committer
+	if _, err := c.conn.ExecContext(ctx, `DELETE FROM lease`); err != nil {
+		return err
+	}
+	have := c.batch
+	r := &replay{batch: have}
+	t := s.plainTx(ctx)
+	err := s.blobs.Records(ctx, have, func(rec blob.Record) error {
+		r.batch, r.durable = max(r.batch, rec.Batch), max(r.durable, rec.Durable)
+		if r.durable > have && !s.cfg.AcceptRestore {
+			return mail.Errorf(mail.Damaged, fmt.Sprintf("the database is older than its volumes"+
+				" (batch %d, they know %d): run \"postrider check --repair\", or serve"+
+				" with --accept-restore", have, r.durable))
+		}
+		m, err := parseMeta(rec.Meta)
+		if err != nil {
+			return &mail.Error{Kind: mail.Damaged, Text: "a volume record cannot be read", Err: err}
+		}
+		r.records = append(r.records, pendingRecord{m, rec.Body})
+		if len(r.records) < replayStep {
+			return nil
+		}
+		return s.takeIn(t, r, false)
+	})
+	if err != nil {
+		return err
+	}
+	if len(r.records) == 0 && r.batch == have {
+		return nil
+	}
+	if r.durable > have {
+		if err := s.renewUIDValidity(t); err != nil {
+			return err
+		}
+	}
+	s.log.Info("taking in what the volumes have", "from", have, "to", r.batch)
+	return s.takeIn(t, r, true)
+}
+
+// plainTx is a tx for work before the committer runs.
+func (s *Store) plainTx(ctx context.Context) *tx {
+	return &tx{c: s.committer, ctx: ctx, now: s.now(), blobs: s.blobs.Begin(0, 0)}
+}
+
+// takeIn commits the gathered records, flushed. Only the last step raises
+// the batch number: until then a second crash begins again, and rows that
+// are there already are passed over.
+func (s *Store) takeIn(t *tx, r *replay, last bool) error {
+	c := s.committer
+	if err := c.begin(t.ctx, true); err != nil {
+		return err
+	}
+	err := func() error {
+		for i := range r.records {
+			if err := s.redeliver(t, r.records[i].meta, r.records[i].body); err != nil {
+				return err
+			}
+		}
+		batch := c.batch
+		if last {
+			batch = r.batch
+		}
+		return t.finish(batch)
+	}()
+	if err == nil {
+		_, err = c.conn.ExecContext(t.ctx, "COMMIT")
+	}
+	if err != nil {
+		c.rollback(t)
+		return err
+	}
+	r.records = r.records[:0]
+	t.touched, t.events = nil, nil
+	if last {
+		c.batch, c.durable = r.batch, r.batch
+	}
+	return nil
+}
+
+// redeliver makes the rows of one record, except those that are there.
+func (s *Store) redeliver(t *tx, m *recordMeta, body blob.Location) error {
+	if err := t.insertBlob(m.blob, body); err != nil {
+		return err
+	}
+	s.ids.start(max(s.ids.last.Load(), int64(m.blob)), s.now)
+	format, parsed := s.reparse(body)
+	for i := range m.targets {
+		if err := t.retarget(m, &m.targets[i], format, parsed); err != nil {
+			return err
+		}
+		s.ids.start(max(s.ids.last.Load(), int64(m.targets[i].email)), s.now)
+	}
+	if len(m.trace) == 0 {
+		return nil
+	}
+	return t.insertTrace(s.ids.next(), m.received, m.trace)
+}
+
+func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte) error {
+	n, err := t.counters(r.account)
+	if mail.KindOf(err) == mail.NotFound {
+		return nil // the account was removed since, or is not in the snapshot
+	}
+	if err != nil {
+		return err
+	}
+	box, err := t.mailbox(n, r.account, r.mailbox)
+	if mail.KindOf(err) == mail.NotFound {
+		box, err = t.recoveredMailbox(n, r.account, r.mailbox)
+	}
+	if err != nil {
+		return err
+	}
+	var there int
+	err = t.row(`SELECT (SELECT count(*) FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3)
+		+ (SELECT count(*) FROM email WHERE account = $1 AND id = $4)`, int64(r.account),
+		int64(r.mailbox), int64(r.uid), int64(r.email)).Scan(&there)
+	if err != nil || there > 0 {
+		return err
+	}
+	t.change(n, box)
+	n.usage.ModSeq = max(n.usage.ModSeq, r.modseq)
+	box.ModSeq = max(box.ModSeq, r.modseq)
+	count(&n.usage, box, r)
+	return t.insertTarget(m, r, format, parsed)
+}
+
+// recoveredMailbox makes a mailbox whose name is not known any more.
+func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (*store.Mailbox, error) {
+	m := &store.Mailbox{Account: a, ID: id, Name: fmt.Sprintf("Recovered-%d", id),
+		UIDValidity: uint32(t.now.Unix()), UIDNext: 1, ModSeq: 1}
+	n.mailboxes[id] = m
+	return m, t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+		VALUES ($1, $2, $3, $4, 1, 1, 0, 0, 0)`, int64(a), int64(id), m.Name, int64(m.UIDValidity))
+}
+
+// renewUIDValidity gives every mailbox a new one: its numbers may have been
+// used for messages that this database does not know.
+func (s *Store) renewUIDValidity(t *tx) error {
+	_, err := s.committer.conn.ExecContext(t.ctx, `UPDATE mailbox SET uidvalidity =
+		CASE WHEN uidvalidity < $1 THEN $1 ELSE uidvalidity + 1 END`, t.now.Unix())
+	return err
+}
+
+func (s *Store) reparse(loc blob.Location) (int, []byte) {
+	if s.cfg.Reparse == nil {
+		return 0, nil
+	}
+	r, err := s.blobs.Open(loc)
+	if err != nil {
+		return 0, nil
+	}
+	defer r.Close()
+	return s.cfg.Reparse(r, r.Size())
+}

@@ -1,0 +1,17 @@
+package sqlstore
+
+import "golang.org/x/sys/windows"
+
+// ignoreUnsupported: Windows has no flush for directories; their changes
+// are journalled.
+func ignoreUnsupported(error) error { return nil }
+
+func freeSpace(dir string) (free, total int64, err error) {
+	p, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	var f, t, all uint64
+	err = windows.GetDiskFreeSpaceEx(p, &f, &t, &all)
+	return int64(f), int64(t), err
+}
