@@ -1,0 +1,48 @@
+package control
+
+import (
+	"context"
+
+	"postrider/internal/store"
+)
+
+// CheckRequest says whether what can be mended is mended.
+type CheckRequest struct {
+	Repair bool `json:"repair,omitempty"`
+}
+
+// A Problem is one thing that is not as it should be.
+type Problem struct {
+	What     string `json:"what"`
+	Where    string `json:"where"`
+	Repaired bool   `json:"repaired"`
+}
+
+// CheckReply lists what was found; Damaged counts what is still wrong.
+type CheckReply struct {
+	Problems []Problem `json:"problems"`
+	Damaged  int       `json:"damaged"`
+}
+
+func (c *Control) check(ctx context.Context, q CheckRequest, p store.Progress) (CheckReply, error) {
+	r := CheckReply{Problems: []Problem{}}
+	if q.Repair && c.key != nil {
+		renewed, err := c.key.RenewSecretKey()
+		if err != nil {
+			return r, err
+		}
+		if renewed {
+			r.Problems = append(r.Problems, Problem{Where: "secret.key", Repaired: true,
+				What: "the key of stored secrets was lost; a new one was made, and accounts with " +
+					"APOP need their password set again"})
+		}
+	}
+	found, err := c.store.Check(ctx, q.Repair, p)
+	for _, f := range found {
+		r.Problems = append(r.Problems, Problem(f))
+		if !f.Repaired {
+			r.Damaged++
+		}
+	}
+	return r, err
+}

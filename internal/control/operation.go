@@ -1,0 +1,165 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// A Caller runs an operation by its name. The request is encoded and the
+// reply decoded as JSON, in this process too, so that both ways are one.
+// Errors keep their mail.Kind. Progress may be nil.
+type Caller interface {
+	Call(ctx context.Context, name string, request, reply any, p store.Progress) error
+}
+
+// An Op is one administrative operation, with request Q and reply R.
+type Op[Q, R any] struct {
+	name string
+	doc  string
+	run  func(*Control, context.Context, Q, store.Progress) (R, error)
+}
+
+// Call runs the operation through c.
+func (o Op[Q, R]) Call(ctx context.Context, c Caller, q Q, p store.Progress) (R, error) {
+	var r R
+	err := c.Call(ctx, o.name, q, &r, p)
+	return r, err
+}
+
+// Name is what the operation is called on the control socket.
+func (o Op[Q, R]) Name() string { return o.name }
+
+// Doc says in a sentence what the operation does.
+func (o Op[Q, R]) Doc() string { return o.doc }
+
+// Types gives the types of request and reply.
+func (o Op[Q, R]) Types() (request, reply reflect.Type) {
+	return reflect.TypeFor[Q](), reflect.TypeFor[R]()
+}
+
+func (o Op[Q, R]) serve(ctx context.Context, c *Control, raw []byte,
+	p store.Progress) (json.RawMessage, error) {
+	var q Q
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &q); err != nil {
+			return nil, &mail.Error{Kind: mail.Invalid, Text: o.name + ": wrong request", Err: err}
+		}
+	}
+	if p == nil {
+		p = func(string, int64, int64) {}
+	}
+	r, err := o.run(c, ctx, q, p)
+	if err != nil {
+		c.log.InfoContext(ctx, "operation failed", "operation", o.name, "error", err)
+		return nil, err
+	}
+	c.log.DebugContext(ctx, "operation done", "operation", o.name)
+	return json.Marshal(r)
+}
+
+// An Operation is an Op of any types.
+type Operation interface {
+	Name() string
+	Doc() string
+	Types() (request, reply reflect.Type)
+	serve(context.Context, *Control, []byte, store.Progress) (json.RawMessage, error)
+}
+
+// quick makes an operation that answers at once.
+func quick[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
+	return Op[Q, R]{name, doc, func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
+		return run(c, ctx, q)
+	}}
+}
+
+// long makes an operation that may take a while and tells its progress.
+func long[Q, R any](name, doc string,
+	run func(*Control, context.Context, Q, store.Progress) (R, error)) Op[Q, R] {
+	return Op[Q, R]{name, doc, run}
+}
+
+// The operations.
+var (
+	AccountAdd      = quick("account.add", "makes an account", (*Control).accountAdd)
+	AccountList     = quick("account.list", "lists accounts", (*Control).accountList)
+	AccountShow     = quick("account.show", "shows one account", (*Control).accountShow)
+	AccountSet      = quick("account.set", "changes an account", (*Control).accountSet)
+	AccountPassword = quick("account.password", "sets a password", (*Control).accountPassword)
+	AccountRemove   = quick("account.remove", "removes an account and its mail",
+		(*Control).accountRemove)
+	AccountImport = long("account.import", "makes and changes accounts from a table",
+		(*Control).accountImport)
+	AccountExport = long("account.export", "writes accounts as a table", (*Control).accountExport)
+
+	AppPasswordAdd = quick("account.app.add", "makes an app password",
+		(*Control).appPasswordAdd)
+	AppPasswordList = quick("account.app.list", "lists app passwords",
+		(*Control).appPasswordList)
+	AppPasswordRemove = quick("account.app.remove", "removes an app password",
+		(*Control).appPasswordRemove)
+
+	DomainAdd    = quick("domain.add", "adds a domain", (*Control).domainAdd)
+	DomainList   = quick("domain.list", "lists domains", (*Control).domainList)
+	DomainMain   = quick("domain.main", "makes a domain the main one", (*Control).domainMain)
+	DomainRemove = quick("domain.remove", "removes a domain", (*Control).domainRemove)
+
+	SettingsList = quick("settings.list", "shows settings and where they come from",
+		(*Control).settingsList)
+	SettingsSet   = quick("settings.set", "changes a setting", (*Control).settingsSet)
+	SettingsReset = quick("settings.reset", "gives a setting its default again",
+		(*Control).settingsReset)
+	ConfigExport = quick("config.export", "writes the settings as a file",
+		(*Control).configExport)
+	ConfigApply   = quick("config.apply", "sets what a file names", (*Control).configApply)
+	ConfigDefault = quick("config.default", "writes a file with every setting explained",
+		(*Control).configDefault)
+
+	Check = long("check", "proves the invariants of the store", (*Control).check)
+	Trace = quick("trace", "tells what happened to a message", (*Control).trace)
+
+	Status = quick("server.status", "tells how the server is", (*Control).status)
+	Stop   = quick("server.stop", "stops the server", (*Control).stop)
+	Reload = quick("server.reload", "reads certificates and settings again", (*Control).reload)
+)
+
+// Operations lists every operation.
+func Operations() []Operation {
+	return []Operation{
+		AccountAdd, AccountList, AccountShow, AccountSet, AccountPassword, AccountRemove,
+		AccountImport, AccountExport,
+		AppPasswordAdd, AppPasswordList, AppPasswordRemove,
+		DomainAdd, DomainList, DomainMain, DomainRemove,
+		SettingsList, SettingsSet, SettingsReset, ConfigExport, ConfigApply,
+		ConfigDefault,
+		Check, Trace,
+		Status, Stop, Reload,
+	}
+}
+
+// Call runs an operation in this process.
+func (c *Control) Call(ctx context.Context, name string, request, reply any,
+	p store.Progress) error {
+	raw, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	out, err := c.dispatch(ctx, name, raw, p)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(out, reply)
+}
+
+func (c *Control) dispatch(ctx context.Context, name string, raw []byte,
+	p store.Progress) (json.RawMessage, error) {
+	for _, o := range Operations() {
+		if o.Name() == name {
+			return o.serve(ctx, c, raw, p)
+		}
+	}
+	return nil, mail.Errorf(mail.NotFound, "there is no operation "+name)
+}

@@ -1,0 +1,86 @@
+package control
+
+import (
+	"context"
+
+	"postrider/internal/settings"
+)
+
+// A SettingRequest names a setting; an empty one means all where that is
+// possible.
+type SettingRequest struct {
+	Key   string `json:"key,omitempty"`
+	Value string `json:"value,omitempty"` // for settings.set
+}
+
+// SettingsListReply explains settings, in the order of the reference manual.
+type SettingsListReply struct {
+	Settings []settings.Explanation `json:"settings"`
+}
+
+func (c *Control) settingsList(_ context.Context, q SettingRequest) (SettingsListReply, error) {
+	if q.Key == "" {
+		return SettingsListReply{Settings: c.settings.List()}, nil
+	}
+	e, err := c.settings.Explain(q.Key)
+	return SettingsListReply{Settings: []settings.Explanation{e}}, err
+}
+
+// SettingsReply lists what has changed, or with a dry run would change.
+type SettingsReply struct {
+	Changes []settings.Change `json:"changes"`
+	// Running says that a server runs; a change that needs a restart then
+	// waits for it.
+	Running bool `json:"running"`
+}
+
+func (c *Control) settingsSet(ctx context.Context, q SettingRequest) (SettingsReply, error) {
+	return c.changed(c.settings.Set(ctx, q.Key, q.Value))
+}
+
+func (c *Control) settingsReset(ctx context.Context, q SettingRequest) (SettingsReply, error) {
+	return c.changed(c.settings.Reset(ctx, q.Key))
+}
+
+func (c *Control) changed(change *settings.Change, err error) (SettingsReply, error) {
+	r := SettingsReply{Changes: []settings.Change{}, Running: c.host != nil}
+	if change != nil {
+		r.Changes = append(r.Changes, *change)
+	}
+	return r, err
+}
+
+// ConfigExportRequest asks for the settings as a file.
+type ConfigExportRequest struct {
+	All bool `json:"all,omitempty"` // also those that have their default
+}
+
+// ConfigFile is the content of a settings file.
+type ConfigFile struct {
+	Content string `json:"content"`
+}
+
+func (c *Control) configExport(_ context.Context, q ConfigExportRequest) (ConfigFile, error) {
+	return ConfigFile{Content: string(c.settings.Export(q.All))}, nil
+}
+
+func (c *Control) configDefault(context.Context, None) (ConfigFile, error) {
+	return ConfigFile{Content: string(settings.Example())}, nil
+}
+
+// ConfigApplyRequest holds a settings file that the database takes over.
+type ConfigApplyRequest struct {
+	Name    string `json:"name"` // of the file, for messages
+	Content string `json:"content"`
+	Replace bool   `json:"replace,omitempty"` // reset what it does not name
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
+func (c *Control) configApply(ctx context.Context, q ConfigApplyRequest) (SettingsReply, error) {
+	changes, err := c.settings.Apply(ctx, q.Name, []byte(q.Content),
+		settings.ApplyOptions{Replace: q.Replace, DryRun: q.DryRun})
+	if changes == nil {
+		changes = []settings.Change{}
+	}
+	return SettingsReply{Changes: changes, Running: c.host != nil}, err
+}
