@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -56,11 +58,17 @@ func (s *fakeStore) change(address string, f func(*store.Account)) {
 // plainSealer stands in for the real encryption.
 type plainSealer struct{}
 
-func (plainSealer) Seal(plain []byte) ([]byte, error) {
-	return append([]byte("sealed:"), plain...), nil
+func (plainSealer) Seal(plain, context []byte) []byte {
+	return slices.Concat(context, []byte("sealed:"), plain)
 }
 
-func (plainSealer) Open(sealed []byte) ([]byte, error) { return sealed[len("sealed:"):], nil }
+func (plainSealer) Open(sealed, context []byte) ([]byte, error) {
+	plain, ok := bytes.CutPrefix(sealed, slices.Concat(context, []byte("sealed:")))
+	if !ok {
+		return nil, errors.New("not sealed like this")
+	}
+	return plain, nil
+}
 
 var (
 	here    = netip.MustParseAddr("127.0.0.1")
@@ -86,7 +94,11 @@ func newTest(t testing.TB, change func(*Config)) (*Authenticator, *fakeStore, st
 		Store:  s,
 		Seal:   plainSealer{},
 		Secret: []byte("a constant secret"),
-		Policy: func() Policy { return Policy{SCRAMSHA1: true} },
+		Policy: func() Policy {
+			p := DefaultPolicy()
+			p.SCRAMSHA1 = true
+			return p
+		},
 	}
 	if change != nil {
 		change(&cfg)
@@ -190,7 +202,7 @@ func TestClearTextPolicy(t *testing.T) {
 		policy       ClearText
 		remote, want bool // at this machine, from afar
 	}{
-		{"", true, false},
+		{"", false, false},
 		{ClearTextLoopback, true, false},
 		{ClearTextNever, false, false},
 		{ClearTextAlways, true, true},

@@ -19,10 +19,11 @@ type Store interface {
 }
 
 // A Sealer encrypts the secrets that APOP needs in recoverable form. Open
-// fails for what was not made by Seal under the same key.
+// fails for what was not made by Seal with the same key and context. It is
+// what package seal has.
 type Sealer interface {
-	Seal(plain []byte) ([]byte, error)
-	Open(sealed []byte) ([]byte, error)
+	Seal(plain, context []byte) []byte
+	Open(sealed, context []byte) ([]byte, error)
 }
 
 // ClearText says where a password may travel as it is.
@@ -35,45 +36,38 @@ const (
 	ClearTextAlways   ClearText = "always"
 )
 
-// A Policy holds the settings that may change while the server runs. A zero
-// duration means its default.
+// A Policy holds the settings that may change while the server runs.
 type Policy struct {
-	ClearText  ClearText      // empty is ClearTextLoopback
-	SCRAMSHA1  bool           // keep SCRAM-SHA-1 keys and offer the mechanism
-	Remember   time.Duration  // a verified password is known so long after its last use (10 min)
-	FirstDelay time.Duration  // of the second wrong password in a row (1 s); it doubles
-	MaxDelay   time.Duration  // where it stops growing (30 s)
-	Exempt     []netip.Prefix // addresses that are never slowed down
+	ClearText   ClearText
+	SCRAMSHA1   bool           // keep SCRAM-SHA-1 keys and offer the mechanism
+	SCRAMRounds int            // of new keys; 20 000 at least
+	Remember    time.Duration  // how long after its last use a password is known; 0 is not at all
+	FirstDelay  time.Duration  // of the second wrong password in a row; it doubles; 0 is none
+	MaxDelay    time.Duration  // where it stops growing
+	Forgive     time.Duration  // how long after the last failure all are forgotten
+	Exempt      []netip.Prefix // addresses that are never slowed down
 }
 
-// The defaults of a Policy.
-const (
-	DefaultRemember   = 10 * time.Minute
-	DefaultFirstDelay = time.Second
-	DefaultMaxDelay   = 30 * time.Second
-)
-
-func (p Policy) withDefaults() Policy {
-	if p.ClearText == "" {
-		p.ClearText = ClearTextLoopback
+// DefaultPolicy is what the settings say when nobody has changed them.
+func DefaultPolicy() Policy {
+	return Policy{
+		ClearText:   ClearTextLoopback,
+		SCRAMRounds: minScramRounds,
+		Remember:    10 * time.Minute,
+		FirstDelay:  time.Second,
+		MaxDelay:    30 * time.Second,
+		Forgive:     15 * time.Minute,
+		Exempt: []netip.Prefix{
+			netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+		},
 	}
-	if p.Remember <= 0 {
-		p.Remember = DefaultRemember
-	}
-	if p.FirstDelay <= 0 {
-		p.FirstDelay = DefaultFirstDelay
-	}
-	if p.MaxDelay <= 0 {
-		p.MaxDelay = DefaultMaxDelay
-	}
-	return p
 }
 
 // Config is what an Authenticator is made of. Store is needed; the rest has
 // defaults.
 type Config struct {
 	Store Store
-	// Policy is asked at every login; nil means the zero Policy.
+	// Policy is asked at every login; nil means DefaultPolicy.
 	Policy func() Policy
 	// Seal guards APOP secrets; without it APOP is not to be had.
 	Seal Sealer
@@ -110,7 +104,7 @@ type Authenticator struct {
 // New makes an Authenticator.
 func New(cfg Config) *Authenticator {
 	if cfg.Policy == nil {
-		cfg.Policy = func() Policy { return Policy{} }
+		cfg.Policy = DefaultPolicy
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -151,7 +145,7 @@ func (a *Authenticator) Plaintext(c *Channel) bool {
 	if c.TLS != nil {
 		return true
 	}
-	switch a.policy().ClearText {
+	switch a.cfg.Policy().ClearText {
 	case ClearTextAlways:
 		return true
 	case ClearTextLoopback:
@@ -160,8 +154,6 @@ func (a *Authenticator) Plaintext(c *Channel) bool {
 		return false
 	}
 }
-
-func (a *Authenticator) policy() Policy { return a.cfg.Policy().withDefaults() }
 
 // The names of the mechanisms.
 const (
@@ -180,7 +172,7 @@ func (a *Authenticator) Mechanisms(c *Channel) []string {
 		list = append(list, mechSHA256Plus)
 	}
 	list = append(list, mechSHA256)
-	if a.policy().SCRAMSHA1 {
+	if a.cfg.Policy().SCRAMSHA1 {
 		list = append(list, mechSHA1)
 	}
 	if a.Plaintext(c) {
@@ -211,7 +203,7 @@ func (a *Authenticator) Start(c *Channel, mechanism string) (Exchange, error) {
 			return newScram(a, c, sha256Family, true), nil
 		}
 	case mechSHA1:
-		if a.policy().SCRAMSHA1 {
+		if a.cfg.Policy().SCRAMSHA1 {
 			return newScram(a, c, sha1Family, false), nil
 		}
 	}

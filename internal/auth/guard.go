@@ -17,9 +17,9 @@ const (
 	// freeWide is the same for an address over all accounts, behind which
 	// there may be an office, and for an account over all addresses.
 	freeWide = 20
-	// forgetAfter is how long it takes until one failure is forgotten.
-	forgetAfter = 2 * time.Minute
-	// maxFailures limits a count, so that forgetting ends within the hour.
+	// maxFailures limits a count. Failures are forgotten one by one, this many
+	// in the time of Policy.Forgive, so that a telephone with an old password
+	// does not gather more and more.
 	maxFailures = freeWide + 10
 	// maxGuarded limits the counts in memory, at some 100 bytes each.
 	maxGuarded = 1 << 16
@@ -57,7 +57,6 @@ type guardKeys struct {
 
 type failures struct {
 	count int
-	last  time.Time
 	until time.Time // when the delay of the last one is over
 }
 
@@ -132,9 +131,9 @@ func (g *guard) count(k guardKey, free int, p *Policy, now time.Time) time.Durat
 		f = &failures{}
 		g.counts[k] = f
 	}
-	f.count -= int(now.Sub(f.last) / forgetAfter)
-	f.count = min(max(f.count, 0)+1, maxFailures)
-	f.last = now
+	forgiven := max(now.Sub(f.until), 0) / max(p.Forgive/maxFailures, 1)
+	f.count = max(f.count-int(min(forgiven, maxFailures)), 0) + 1
+	f.count = min(f.count, maxFailures)
 	delay := delayOf(f.count-free, p)
 	f.until = now.Add(delay)
 	return delay
@@ -142,7 +141,7 @@ func (g *guard) count(k guardKey, free int, p *Policy, now time.Time) time.Durat
 
 // delayOf gives the delay of the nth failure beyond the free ones.
 func delayOf(n int, p *Policy) time.Duration {
-	if n <= 0 {
+	if n <= 0 || p.FirstDelay <= 0 {
 		return 0
 	}
 	d := p.FirstDelay
@@ -168,8 +167,8 @@ func (g *guard) evict() {
 	var oldest time.Time
 	seen := 0
 	for k, f := range g.counts {
-		if seen == 0 || f.last.Before(oldest) {
-			victim, oldest = k, f.last
+		if seen == 0 || f.until.Before(oldest) {
+			victim, oldest = k, f.until
 		}
 		if seen++; seen >= evictSample {
 			break

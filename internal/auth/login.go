@@ -103,7 +103,7 @@ func (l *login) apopSecret(ctx context.Context) ([]byte, error) {
 	}
 	for i := range creds {
 		if creds[i].Kind == kindAPOP {
-			return l.auth.cfg.Seal.Open(creds[i].Data)
+			return l.auth.cfg.Seal.Open(creds[i].Data, apopContext)
 		}
 	}
 	return nil, nil
@@ -127,7 +127,7 @@ type login struct {
 func (a *Authenticator) begin(
 	ctx context.Context, l *login, c *Channel, method, user string,
 ) error {
-	*l = login{auth: a, channel: c, method: method, user: user, policy: a.policy()}
+	*l = login{auth: a, channel: c, method: method, user: user, policy: a.cfg.Policy()}
 	var err error
 	if l.address, err = a.resolve(ctx, user); err != nil {
 		return l.trouble(ctx, "reading the main domain", err)

@@ -83,6 +83,9 @@ func (m *memory) digest(account *store.Account, password string) (d [sha256.Size
 func (m *memory) check(
 	account *store.Account, digest *[sha256.Size]byte, now time.Time, keep time.Duration,
 ) (app string, ok bool) {
+	if keep <= 0 {
+		return "", false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.accounts[account.ID]
@@ -104,6 +107,9 @@ func (m *memory) remember(
 	account *store.Account, digest *[sha256.Size]byte, app string, now time.Time,
 	keep time.Duration,
 ) {
+	if keep <= 0 {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.accounts[account.ID]

@@ -13,7 +13,7 @@ import (
 
 // Names is the policy for names of new accounts.
 type Names struct {
-	NoDots bool // refuse dots, as Sambar did
+	AllowDots bool // Sambar did not
 }
 
 // maxLocalBytes limits a local part (RFC 5321 section 4.5.3.1.1).
@@ -39,7 +39,7 @@ func CheckName(local string, n Names) error {
 		return refuse("%q is a reserved name and cannot be an account", local)
 	case len(local) >= 2 && strings.EqualFold(local[:2], "L-"):
 		return refuse("names that begin with L- are reserved for distribution lists: %q", local)
-	case n.NoDots && strings.Contains(local, "."):
+	case !n.AllowDots && strings.Contains(local, "."):
 		return refuse("dots are not allowed in account names here: %q", local)
 	case local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, ".."):
 		return refuse("a dot in an account name stands between two other characters: %q", local)

@@ -38,6 +38,10 @@ const (
 	argonKeyBytes  = 32
 )
 
+// apopContext binds a sealed secret to its purpose. An account's id is not
+// known yet when its first credentials are made.
+var apopContext = []byte("apop")
+
 const (
 	// workers is how many passwords are hashed at a time. Each takes 19 MiB
 	// and a processor for some 30 ms.
@@ -241,11 +245,7 @@ func (a *Authenticator) MakeCredentials(
 			return nil, mail.Errorf(mail.Conflict, "APOP needs the key that encrypts secrets")
 		}
 		// RFC 1939 section 7: the digest is over the secret's own bytes.
-		sealed, err := a.cfg.Seal.Seal([]byte(password))
-		if err != nil {
-			return nil, fmt.Errorf("sealing the APOP secret: %w", err)
-		}
-		add(kindAPOP, sealed)
+		add(kindAPOP, a.cfg.Seal.Seal([]byte(password), apopContext))
 	}
 	if err := a.work.enterBulk(ctx); err != nil {
 		return nil, err
@@ -254,11 +254,12 @@ func (a *Authenticator) MakeCredentials(
 	prepared := prepare(password)
 	add(kindArgon2, []byte(newArgon(prepared).String()))
 	families := []*scramFamily{sha256Family}
-	if a.policy().SCRAMSHA1 {
+	policy := a.cfg.Policy()
+	if policy.SCRAMSHA1 {
 		families = append(families, sha1Family)
 	}
 	for _, f := range families {
-		keys, err := newScramKeys(f, prepared)
+		keys, err := newScramKeys(f, prepared, policy.SCRAMRounds)
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ var (
 )
 
 const (
-	scramRounds    = 20000 // of new keys
+	minScramRounds = 20000
 	scramSaltBytes = 16
 	maxScramRounds = 10_000_000
 	// maxNonce limits the client's part of the nonce.
@@ -43,8 +43,9 @@ type scramKeys struct {
 	stored, server []byte
 }
 
-func newScramKeys(f *scramFamily, password string) (*scramKeys, error) {
-	return deriveScramKeys(f, password, randomBytes(scramSaltBytes), scramRounds)
+func newScramKeys(f *scramFamily, password string, rounds int) (*scramKeys, error) {
+	rounds = min(max(rounds, minScramRounds), maxScramRounds)
+	return deriveScramKeys(f, password, randomBytes(scramSaltBytes), rounds)
 }
 
 func deriveScramKeys(
@@ -229,7 +230,7 @@ func (x *scramExchange) loadKeys(ctx context.Context) error {
 	m := hmac.New(sha256.New, x.auth.cfg.Secret)
 	m.Write([]byte("salt of " + x.family.name + "\x00" + name))
 	x.keys = &scramKeys{
-		rounds: scramRounds,
+		rounds: max(x.login.policy.SCRAMRounds, minScramRounds),
 		salt:   m.Sum(nil)[:scramSaltBytes],
 		stored: make([]byte, x.family.size),
 		server: make([]byte, x.family.size),
