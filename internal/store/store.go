@@ -131,6 +131,9 @@ type Target struct {
 	Mailbox mail.MailboxID // 0 is Inbox
 	Flags   mail.Flags
 	Prefix  []byte // 16 kB at most
+	// Grace takes the message even if it makes the account exceed its
+	// quota: the recipient was accepted, and others are delivered too.
+	Grace bool
 }
 
 // A Result is what became of a Target.

@@ -105,7 +105,7 @@ func (d *delivery) place(t *tx, target *store.Target) (recordTarget, error) {
 		return recordTarget{}, err
 	}
 	size := int64(len(target.Prefix)) + d.Body.Size()
-	if a.Quota > 0 && n.usage.Bytes+size > a.Quota {
+	if a.Quota > 0 && !target.Grace && n.usage.Bytes+size > a.Quota {
 		return recordTarget{}, mail.Errorf(mail.OverQuota, "the mailbox is full")
 	}
 	box, err := t.mailbox(n, target.Account, max(target.Mailbox, store.Inbox))
