@@ -83,13 +83,14 @@ func (c *Conn) talk() (park bool) {
 // overdue says why a read has timed out: a reason to end, or only that it
 // is time to park.
 func (c *Conn) overdue() (Reason, bool) {
-	now := time.Now()
+	now := time.Now().Add(time.Millisecond) // timers may be a little early
+	total := c.desk.limits.Session
 	switch {
 	case c.srv.stopping.Load():
 		return Shutdown, true
-	case !c.bound(now).Equal(now):
+	case total > 0 && now.After(c.since.Add(total)):
 		return Overlong, true
-	case !c.parkable || !now.Before(c.lineBy):
+	case !c.parkable || now.After(c.lineBy):
 		return Idle, true
 	}
 	return 0, false
@@ -157,6 +158,7 @@ func (c *Conn) sleep(by time.Time) {
 		c.disarm()
 	}
 	c.srv.parked.Add(-1)
+	c.srv.woken.Add(1)
 	c.work(nil)
 }
 

@@ -78,6 +78,7 @@ type Server struct {
 	refused  [2]atomic.Uint64
 	panics   atomic.Uint64
 	parked   atomic.Int64
+	woken    atomic.Uint64
 	refusing sync.WaitGroup
 
 	mu        sync.Mutex
@@ -297,8 +298,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Stats are a server's counts, for metrics. Open and Parked are at present,
 // the others since the start.
 type Stats struct {
-	Open               int // sessions, and connections on the way to one
-	Parked             int // of these, without goroutine stack and buffers
+	Open               int    // sessions, and connections on the way to one
+	Parked             int    // of these, without goroutine stack and buffers
+	Woken              uint64 // parked ones that went on
 	Accepted           uint64
 	Failed             uint64 // no PROXY header or no TLS handshake
 	TooMany            uint64 // refused for Limits.Sessions
@@ -314,6 +316,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Open:               open,
 		Parked:             int(s.parked.Load()),
+		Woken:              s.woken.Load(),
 		Accepted:           s.accepted.Load(),
 		Failed:             s.failed.Load(),
 		TooMany:            s.refused[TooMany].Load(),

@@ -1,0 +1,180 @@
+package link
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// inBubble runs a dialogue over a net.Pipe on a clock of its own.
+func inBubble(t *testing.T, l Limits, talk func(t *testing.T, s *Server, p *peer)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Config{Limits: func() Limits { return l }})
+		ours, theirs := net.Pipe()
+		p := newPeer(t, theirs)
+		theirs.SetDeadline(time.Time{})
+		s.ServeConn(ours)
+		p.want("hello")
+		talk(t, s, p)
+		theirs.Close()
+		p.drips.Wait()
+	})
+}
+
+func TestTimes(t *testing.T) {
+	l := patient
+	l.LineTime = 5 * time.Minute
+	l.ReadTime = 10 * time.Second
+	l.WriteTime = time.Minute
+	tests := []struct {
+		name  string
+		total time.Duration
+		talk  func(t *testing.T, s *Server, p *peer)
+		end   time.Duration // when the connection is over
+	}{
+		{"idle", 0, func(_ *testing.T, _ *Server, p *peer) {
+			p.want("idle", "EOF")
+		}, 5 * time.Minute},
+		{"idle after a line", 0, func(_ *testing.T, _ *Server, p *peer) {
+			time.Sleep(4 * time.Minute)
+			p.send("a\r\n")
+			p.want("a", "idle", "EOF")
+		}, 9 * time.Minute},
+		{"slow line", 0, func(_ *testing.T, _ *Server, p *peer) {
+			line := strings.Repeat("x", 29) // a byte per 10 s: whole at 4:50
+			for i := range line {
+				p.send(line[i : i+1])
+				time.Sleep(10 * time.Second)
+			}
+			p.send("\r\nquit\r\n")
+			p.want(line, "bye", "EOF")
+		}, 4*time.Minute + 50*time.Second},
+		{"slow-loris", 0, func(_ *testing.T, _ *Server, p *peer) {
+			p.drip("x", 9*time.Second, 1000)
+			p.want("idle", "EOF")
+		}, 5 * time.Minute},
+		{"slow-loris in a long line", 0, func(_ *testing.T, _ *Server, p *peer) {
+			p.drip("xxxxxxxxxxxxxxxx", time.Second, 10000)
+			p.want("idle", "EOF")
+		}, 5 * time.Minute},
+		{"slow body", 0, func(_ *testing.T, _ *Server, p *peer) {
+			p.send("body 100\r\n")
+			p.want("ok")
+			p.drip("x", 9*time.Second, 100)
+			p.want("100")
+			p.send("quit\r\n")
+			p.want("bye", "EOF")
+		}, 900 * time.Second},
+		{"body that stops", 0, func(_ *testing.T, _ *Server, p *peer) {
+			p.send("body 100\r\n")
+			p.want("ok")
+			p.send("1234")
+			p.want("4 read pipe: i/o timeout", "EOF")
+		}, 10 * time.Second},
+		{"own line time", 0, func(_ *testing.T, s *Server, p *peer) {
+			p.send("patience 900\r\n")
+			p.want("fine", "idle", "EOF")
+		}, 15 * time.Minute},
+		{"overlong while idle", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
+			p.want("overlong", "EOF")
+		}, 2 * time.Minute},
+		{"overlong while talking", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
+			for range 12 {
+				p.send("a\r\n")
+				p.want("a")
+				time.Sleep(10 * time.Second)
+			}
+			p.want("overlong", "EOF")
+		}, 2 * time.Minute},
+		{"overlong in a body", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
+			p.send("body 100\r\n")
+			p.want("ok")
+			p.drip("x", 9*time.Second, 100)
+			p.want("13 read pipe: i/o timeout", "EOF")
+		}, 2 * time.Minute},
+		{"reader that stops", 0, func(t *testing.T, s *Server, p *peer) {
+			p.send("big 100000\r\n")
+			time.Sleep(time.Minute - 1)
+			if n := s.Stats().Open; n != 1 {
+				t.Errorf("got %d connections before the time-out, want 1", n)
+			}
+			time.Sleep(2)
+			if n := s.Stats().Open; n != 0 {
+				t.Errorf("got %d connections after the time-out, want 0", n)
+			}
+		}, time.Minute},
+		{"slow reader", 0, func(_ *testing.T, s *Server, p *peer) {
+			p.send("big 20000\r\n")
+			b := make([]byte, 100)
+			for total := 0; total < 20002; {
+				n, err := p.nc.Read(b)
+				if err != nil {
+					p.t.Fatal(err)
+				}
+				if total += n; total < 20002 {
+					time.Sleep(59 * time.Second)
+				}
+			}
+			p.send("quit\r\n")
+			p.want("bye", "EOF")
+		}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := l
+			l.Session = tt.total
+			inBubble(t, l, func(t *testing.T, s *Server, p *peer) {
+				start := time.Now()
+				tt.talk(t, s, p)
+				if took := time.Since(start).Round(time.Second); tt.end != 0 && took != tt.end {
+					t.Errorf("over after %v, want %v", took, tt.end)
+				}
+			})
+		})
+	}
+}
+
+// drip sends a piece at a time, after a pause each.
+func (p *peer) drip(piece string, pause time.Duration, pieces int) {
+	p.drips.Go(func() {
+		for range pieces {
+			time.Sleep(pause)
+			if _, err := io.WriteString(p.nc, piece); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// TestShutdownCut ends with the context a session that does not.
+func TestShutdownCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &greeter{entered: make(chan struct{}), release: make(chan struct{})}
+		s := newServer(t, Config{Handler: g})
+		ours, theirs := net.Pipe()
+		s.ServeConn(ours)
+		p := newPeer(t, theirs)
+		theirs.SetDeadline(time.Time{})
+		p.want("hello")
+		p.send("hold\r\n")
+		<-g.entered
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+		}
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("took %v, want 10s", took)
+		}
+		p.want("EOF")
+		synctest.Wait()
+		if n := g.closes(); n != 1 {
+			t.Errorf("got %d closed sessions, want 1", n)
+		}
+	})
+}
