@@ -31,7 +31,7 @@ func ParseMail(args []byte, rules MailRules) (
 	if f != fine {
 		return mail.Address{}, p, mailFaults[f]
 	}
-	mp := mailParser{rules: &rules}
+	mp := mailParser{rules: rules}
 	if rest, ok = cutSpace(rest); !ok {
 		return mail.Address{}, p, errMailSyntax
 	}
@@ -148,7 +148,7 @@ var keywords = [...]string{
 
 // A mailParser collects the parameters of MAIL.
 type mailParser struct {
-	rules  *MailRules
+	rules  MailRules
 	params mail.MailParams
 	seen   seen
 }
