@@ -183,6 +183,13 @@ func (h *handles) retire(ctx context.Context, f *file) error {
 	return nil
 }
 
+// revive lets a retired file be opened again.
+func (h *handles) revive(f *file) {
+	h.mu.Lock()
+	f.gone = false
+	h.mu.Unlock()
+}
+
 // closeAll closes every handle that f's users have given back, and those of
 // the files given, whoever holds them.
 func (h *handles) closeAll(files []*file) error {

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -153,7 +154,8 @@ func (s *Store) commitMoved(g *group, c copied) error {
 // from then on if that fails or the error was the disk's.
 func (s *Store) giveUpMoved(g *group, cause error) error {
 	w := g.moved
-	if err := w.cutBack(); err != nil || mail.KindOf(cause) == mail.Internal {
+	disk, ok := errors.AsType[*mail.Error](cause)
+	if err := w.cutBack(); err != nil || ok && disk.Kind == mail.Internal {
 		// A copy that stays in it is harmless: it is as good as the record.
 		w.f.sealed.Store(true)
 		g.moved = nil
@@ -194,6 +196,7 @@ func (s *Store) Remove(ctx context.Context, number int64) error {
 		return err
 	}
 	if err := s.fs.Remove(f.path); err != nil {
+		s.handles.revive(f)
 		return ioError("remove", f.path, err)
 	}
 	s.mu.Lock()

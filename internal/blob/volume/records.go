@@ -113,43 +113,57 @@ func (v *survey) read(ctx context.Context, f *file, after uint64) error {
 // tell calls fn for the records of a file that nobody told yet.
 func (v *survey) tell(ctx context.Context, f *file, after uint64,
 	fn func(blob.Record) error) error {
-	return v.s.scan(ctx, f, after, func(r *found) error {
+	gapAt, before := int64(-1), uint64(0)
+	err := v.s.scan(ctx, f, after, func(r *found) error {
+		if gapAt >= 0 {
+			v.s.broken(f, gapAt, before, r.batch)
+			gapAt = -1
+		}
+		before = max(before, r.batch)
 		if r.batch <= after && after > 0 || v.unconfirmed(f.number, r) ||
 			r.kind != kindMessage && r.kind != kindReference {
 			return nil
 		}
-		id := r.identity(f.number)
-		seen, copied := v.copies[id]
-		if seen {
-			return nil
-		}
-		loc := blob.Location{Volume: f.number, Offset: r.bodyAt(), Size: r.body, Sum: r.bodySum}
-		ok, err := r.bodyIntact(ctx)
-		if err == nil && ok && r.kind == kindReference {
-			loc.Volume, loc.Offset, ok, err = v.resolve(ctx, r)
-		}
-		if err != nil {
-			return err
-		}
-		if !ok {
-			v.s.damage(f.number, r.at, "the body of a record is broken or gone")
-			return nil
-		}
-		meta, ok, err := r.metaBytes()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			v.s.damage(f.number, r.at, "the meta of a record is broken")
-			return nil
-		}
-		if copied {
-			v.copies[id] = true
-		}
-		return fn(blob.Record{Batch: r.batch, Durable: r.durable, Meta: meta, Body: loc})
-	}, func(from, to int64) {
-		v.s.damage(f.number, from, "broken records")
-	})
+		return v.tellOne(ctx, f, r, fn)
+	}, func(from, _ int64) { gapAt = from })
+	if err == nil && gapAt >= 0 {
+		v.s.damage(f.number, gapAt, "broken records at the end")
+	}
+	return err
+}
+
+// tellOne calls fn for a record, if it is intact and was not told yet.
+func (v *survey) tellOne(ctx context.Context, f *file, r *found,
+	fn func(blob.Record) error) error {
+	id := r.identity(f.number)
+	seen, copied := v.copies[id]
+	if seen {
+		return nil
+	}
+	loc := blob.Location{Volume: f.number, Offset: r.bodyAt(), Size: r.body, Sum: r.bodySum}
+	ok, err := r.bodyIntact(ctx)
+	if err == nil && ok && r.kind == kindReference {
+		loc.Volume, loc.Offset, ok, err = v.resolve(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	if !ok {
+		v.s.brokenRecord(f, r, "the body of a record is broken or gone")
+		return nil
+	}
+	meta, ok, err := r.metaBytes()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		v.s.brokenRecord(f, r, "the meta of a record is broken")
+		return nil
+	}
+	if copied {
+		v.copies[id] = true
+	}
+	return fn(blob.Record{Batch: r.batch, Durable: r.durable, Meta: meta, Body: loc})
 }
 
 // unconfirmed says whether a record belongs to a batch that failed.

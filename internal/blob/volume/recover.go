@@ -184,7 +184,7 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 		}
 		if r.at != w.end {
 			whole = false
-			s.unfinished(f, w.end, r.batch)
+			s.broken(f, w.end, f.batch.Load(), r.batch)
 		}
 		w.end = r.end()
 		f.batch.Store(max(f.batch.Load(), r.batch))
@@ -207,15 +207,26 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 	return w, whole, nil
 }
 
-// unfinished reports records of a last batch that are broken though others
-// behind them are not: a crash may have done that, or the disk.
-func (s *Store) unfinished(f *file, at int64, next uint64) {
-	if next > f.batch.Load() {
+// broken reports broken records between intact ones, of batches up to before
+// and from next on. A batch that was under way in a crash may look so; behind
+// what was confirmed, and before what was, it is the disk.
+func (s *Store) broken(f *file, at int64, before, next uint64) {
+	if next > before || f.kind == movedFile {
 		s.log.Warn("broken records of an unfinished batch", "volume", f.number, "offset", at,
 			"batch", next)
 		return
 	}
 	s.damage(f.number, at, "broken records before intact ones")
+}
+
+// brokenRecord reports a record that is broken behind its header. In a file's
+// last batch a crash may have done it.
+func (s *Store) brokenRecord(f *file, r *found, what string) {
+	if r.batch >= f.batch.Load() || f.kind == movedFile {
+		s.log.Warn(what, "volume", f.number, "offset", r.at, "batch", r.batch)
+		return
+	}
+	s.damage(f.number, r.at, what)
 }
 
 // newestSlot returns the slot of the highest batch up to limit.
