@@ -80,6 +80,13 @@ const (
 	appName       = "phone"
 )
 
+// testCredentials are made once, because hashing is slow.
+var testCredentials = sync.OnceValues(func() ([]store.Credential, error) {
+	a := New(Config{Seal: plainSealer{}, Policy: func() Policy { return Policy{SCRAMSHA1: true} }})
+	return a.MakeCredentials(context.Background(), rightPassword,
+		CredentialOptions{APOP: store.APOPAllowed})
+})
+
 // newTest makes an authenticator that knows alice (APOP allowed, with an app
 // password), bob (disabled), carol (no login), dave (APOP required) and eve
 // (no password), all but eve with the same password.
@@ -105,8 +112,7 @@ func newTest(t testing.TB, change func(*Config)) (*Authenticator, *fakeStore, st
 	}
 	a := New(cfg)
 	t.Cleanup(a.Close)
-	creds, err := a.MakeCredentials(t.Context(), rightPassword,
-		CredentialOptions{APOP: store.APOPAllowed})
+	creds, err := testCredentials()
 	if err != nil {
 		t.Fatal(err)
 	}

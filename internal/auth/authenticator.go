@@ -79,14 +79,10 @@ type Config struct {
 	// shown to a client asking for this name, for the channel binding
 	// tls-server-end-point. Without it that binding is not accepted.
 	Certificate func(serverName string) []byte
-	Log         *slog.Logger // nil discards
-	// LogLevel is that of a refused login; the program gives the level that
-	// its log calls Failure. Nil is slog.LevelError.
-	LogLevel slog.Leveler
-	// Limited says that enough was logged about this source for now; it
-	// counts what it suppresses. Nil means never.
-	Limited func(source string) bool
-	Now     func() time.Time // nil is time.Now
+	// Log gets a record of level Failure for each refused login, limited per
+	// source if it is a journal's; nil discards.
+	Log *slog.Logger
+	Now func() time.Time // nil is time.Now
 }
 
 // An Authenticator verifies logins for all services. Its methods may be
@@ -96,6 +92,7 @@ type Authenticator struct {
 	known  *memory
 	guard  *guard
 	work   *workshop
+	nobody *argonHash      // computed for users without a password
 	base   context.Context // of exchanges; ends with Close
 	cancel context.CancelFunc
 	nonce  func() string // random part of a SCRAM nonce
@@ -109,12 +106,6 @@ func New(cfg Config) *Authenticator {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.LogLevel == nil {
-		cfg.LogLevel = slog.LevelError
-	}
-	if cfg.Limited == nil {
-		cfg.Limited = func(string) bool { return false }
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -126,6 +117,10 @@ func New(cfg Config) *Authenticator {
 		known: newMemory(),
 		guard: newGuard(),
 		work:  newWorkshop(),
+		nobody: &argonHash{
+			memoryKiB: argonMemoryKiB, passes: argonPasses, lanes: argonLanes,
+			salt: randomBytes(argonSaltBytes), key: randomBytes(argonKeyBytes),
+		},
 		nonce: rand.Text,
 	}
 	a.base, a.cancel = context.WithCancel(context.Background())

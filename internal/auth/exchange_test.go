@@ -136,6 +136,7 @@ func FuzzExchange(f *testing.F) {
 		s.creds[id] = slices.DeleteFunc(slices.Clone(creds),
 			func(c store.Credential) bool { return c.Kind == kindArgon2 })
 	}
+	a.nobody.memoryKiB = 8
 	channel := &Channel{Remote: here, TLS: serverState(f, 0)}
 	f.Fuzz(func(t *testing.T, m uint8, r1, r2, r3 []byte) {
 		x, err := a.Start(channel, mechanisms[int(m)%len(mechanisms)])

@@ -312,15 +312,8 @@ func TestWorkshop(t *testing.T) {
 
 func TestLog(t *testing.T) {
 	var out bytes.Buffer
-	limited := false
 	a, _, _ := newTest(t, func(c *Config) {
 		c.Log = slog.New(slog.NewTextHandler(&out, nil))
-		c.Limited = func(source string) bool {
-			if source != "127.0.0.1" {
-				t.Errorf("got source %q", source)
-			}
-			return limited
-		}
 	})
 	c := &Channel{Service: "pop", Session: "s7", Remote: here}
 	for _, test := range []struct{ user, password, want string }{
@@ -335,14 +328,9 @@ func TestLog(t *testing.T) {
 		got := out.String()
 		if !strings.Contains(got, test.want) || strings.Contains(got, test.password) ||
 			!strings.Contains(got, "service=pop session=s7 address=127.0.0.1 method=USER") ||
+			!strings.Contains(got, "level=ERROR") ||
 			strings.Count(got, "\n") != 1 {
 			t.Errorf("got %s\nwant %s", got, test.want)
 		}
-	}
-	out.Reset()
-	limited = true
-	a.Password(t.Context(), c, "alice", "x")
-	if out.Len() > 0 {
-		t.Errorf("limited, got %s", out.String())
 	}
 }

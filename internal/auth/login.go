@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 )
@@ -222,7 +223,7 @@ func (l *login) trouble(ctx context.Context, doing string, err error) error {
 	if errors.Is(err, ErrTemporary) || ctx.Err() != nil {
 		return ErrTemporary
 	}
-	l.auth.cfg.Log.LogAttrs(ctx, l.auth.cfg.LogLevel.Level(), "login not possible",
+	l.auth.cfg.Log.LogAttrs(ctx, journal.Problem, "login not possible",
 		slog.String("service", l.channel.Service),
 		slog.String("session", l.channel.Session),
 		slog.String("doing", doing),
@@ -235,10 +236,7 @@ func (l *login) trouble(ctx context.Context, doing string, err error) error {
 func (a *Authenticator) logRefusal(
 	ctx context.Context, c *Channel, method, user, reason string,
 ) {
-	if a.cfg.Limited(c.Remote.String()) {
-		return
-	}
-	a.cfg.Log.LogAttrs(ctx, a.cfg.LogLevel.Level(), "login refused",
+	journal.Refused(ctx, a.cfg.Log, c.Remote, "login refused",
 		slog.String("service", c.Service),
 		slog.String("session", c.Session),
 		slog.String("address", c.Remote.String()),
