@@ -6,6 +6,11 @@
 // has waited for a short time is parked: its buffers go back, its goroutine
 // ends, and a fresh small one waits for readability with RawConn.Read. So
 // 10 000 idlers cost a few kilobytes each.
+//
+// A connection belongs to the one goroutine that works on it or waits for it;
+// its mutex guards only what Shutdown and monitors look at. Lock order: the
+// server's mutex, then a connection's. Neither is held during input, output
+// or a call of a session.
 package link
 
 import (
@@ -14,10 +19,12 @@ import (
 )
 
 // A Handler makes a session for each new connection. It is called after the
-// PROXY header and, on an implicit TLS port, after the handshake.
+// PROXY header and, on an implicit TLS port, after the handshake, by many
+// goroutines at the same time.
 type Handler interface {
 	// Open writes the greeting to c and returns the session, or writes a
-	// refusal and returns nil.
+	// refusal and returns nil. The context, here and below, ends when
+	// Shutdown cuts what is left.
 	Open(ctx context.Context, c *Conn) Session
 }
 
@@ -34,7 +41,8 @@ type Session interface {
 	// rest of that line has been skipped.
 	TooLong(ctx context.Context) bool
 	// Expire is called when the session must end though the peer did
-	// nothing wrong; it may write a farewell.
+	// nothing wrong; it may write a farewell. It is not called when Line
+	// has returned false, be it for a body that did not come in time.
 	Expire(why Reason)
 	// Close is always the last call.
 	Close()

@@ -65,8 +65,13 @@ func (c *Conn) sayNo(why Refusal) {
 	c.srv.cfg.Refuse(c, why)
 }
 
+// failed counts and logs a connection that gets no session. Those that
+// Shutdown interrupts are no failures.
 func (c *Conn) failed(what string, err error) bool {
 	c.gone = true
+	if c.srv.stopping.Load() {
+		return false
+	}
 	c.srv.failed.Add(1)
 	c.srv.cfg.Log.Info("connection failed before its session",
 		slog.String("server", c.srv.cfg.Name), slog.String("session", c.ID()),

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -263,6 +264,42 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Errorf("second Shutdown: %v", err)
+	}
+}
+
+// TestShutdownRace stops while connections come, talk, park and wake.
+func TestShutdownRace(t *testing.T) {
+	for round := range 20 {
+		s := newServer(t, Config{})
+		s.parkAfter = time.Duration(round%3+1) * time.Millisecond / 2
+		addr := listen(t, s)
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				nc, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				defer nc.Close()
+				b := make([]byte, 100)
+				for {
+					if _, err := nc.Read(b); err != nil {
+						return
+					}
+					time.Sleep(time.Duration(i) * time.Millisecond / 5)
+					if _, err := nc.Write([]byte("a\r\n")); err != nil {
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(round) * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if err := s.Shutdown(ctx); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		cancel()
+		wg.Wait()
 	}
 }
 
