@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"postrider/internal/blob"
 	"postrider/internal/blob/volume"
 	"postrider/internal/mail"
 	"postrider/internal/store"
@@ -16,10 +17,7 @@ import (
 // openTest opens a store in dir, with volumes beside it.
 func openTest(tb testing.TB, dir string, change func(*Config)) *Store {
 	tb.Helper()
-	blobs, err := volume.Open(volume.Config{Dirs: []string{filepath.Join(dir, "volumes")}})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	blobs := openVolumes(tb, dir)
 	cfg := Config{Path: filepath.Join(dir, "postrider.db"), Blobs: blobs,
 		Snapshot: filepath.Join(dir, "state.json")}
 	if change != nil {
@@ -31,6 +29,15 @@ func openTest(tb testing.TB, dir string, change func(*Config)) *Store {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+func openVolumes(tb testing.TB, dir string) blob.Store {
+	tb.Helper()
+	blobs, err := volume.Open(volume.Config{Dirs: []string{filepath.Join(dir, "volumes")}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return blobs
 }
 
 // addUsers makes a domain and n accounts, and returns their numbers.

@@ -143,10 +143,14 @@ func (t *tx) insertBlob(id mail.BlobID, loc blob.Location) error {
 
 // insertTarget writes the two rows of a message in a mailbox.
 func (t *tx) insertTarget(m *recordMeta, r *recordTarget, format int, parsed []byte) error {
+	prefix := r.prefix
+	if prefix == nil {
+		prefix = []byte{} // nil would be NULL
+	}
 	err := t.exec(`INSERT INTO email (id, account, blob, refs, thread, received, sent, size, modseq,
 		prefix, format, parsed) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		int64(r.email), int64(r.account), int64(m.blob), m.thread, m.received.UnixMicro(), m.sent,
-		r.size, int64(r.modseq), r.prefix, format, parsed)
+		r.size, int64(r.modseq), prefix, format, parsed)
 	if err != nil {
 		return err
 	}
