@@ -345,7 +345,8 @@ func (c *fakeComposition) Commit(context.Context) (*intake.Receipt, error) {
 		return nil, errors.New("bad visitor")
 	}
 	c.done = true
-	to := string(bytes.TrimSpace(field([]byte(c.text.String()), []byte("To"))[3:]))
+	_, value, _ := bytes.Cut(field([]byte(c.text.String()), []byte("To")), []byte(":"))
+	to := string(bytes.TrimSpace(value))
 	body := "Return-Path: <" + c.visitor.User.Address.String() + ">\r\n" + c.text.String()
 	if c.composer.store.deliver(to, body) != nil {
 		return nil, mail.NewReply(550, "5.1.1", "<"+to+"> is unknown here")

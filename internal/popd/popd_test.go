@@ -93,11 +93,12 @@ func (r *rig) start(o options) {
 	}
 	r.address = l.Addr().String()
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = r.links.Serve(r.t.Context(), l) })
+	ctx := r.t.Context()
+	serving.Go(func() { _ = r.links.Serve(ctx, l) })
 	r.t.Cleanup(func() {
 		l.Close()
 		serving.Wait()
-		_ = r.links.Shutdown(r.t.Context())
+		_ = r.links.Shutdown(ctx)
 	})
 }
 
