@@ -1,6 +1,31 @@
 // Package auth says who somebody is: passwords, SASL mechanisms, APOP and app
 // passwords, for every service alike. It remembers verified passwords for
 // some minutes as keyed digests, and slows down those who guess.
+//
+// # What is stored
+//
+// A password is brought into one form (SASLprep) and kept as store.Credential
+// values, by Kind:
+//
+//	argon2id       $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH, the PHC form
+//	scram-sha-256  SCRAM-SHA-256$ROUNDS:SALT$STOREDKEY:SERVERKEY
+//	scram-sha-1    the same, only where the policy wants it
+//	apop           the password itself, sealed, only for accounts with APOP
+//	app            SHA-256 of a random app password, without hyphens
+//
+// # What nobody learns
+//
+// A user who does not exist, is disabled or has no password is answered like
+// one whose password was wrong, after the same work and the same delay, and
+// gets a SCRAM salt as constant as a real one. The log tells the reasons.
+//
+// # Guessing
+//
+// Wrong passwords are counted for an account at an address, for an address
+// and for an account. The second failure in a row is answered after a second,
+// the next ones after 2, 4, 8… Until then no further attempt on the account
+// from that address is looked at; the owner, coming from elsewhere, notices
+// nothing. Few may wait at a time: the others hear ErrTooMany at once.
 package auth
 
 import (

@@ -90,12 +90,7 @@ func (g *guard) keys(remote netip.Addr, a mail.Address, given string) guardKeys 
 // enter waits until the delays of earlier failures from the address are over.
 func (g *guard) enter(ctx context.Context, k *guardKeys, now func() time.Time) error {
 	for {
-		g.mu.Lock()
-		var delay time.Duration
-		if len(g.counts) > 0 {
-			delay = max(g.left(k.pair, now()), g.left(k.address, now()))
-		}
-		g.mu.Unlock()
+		delay := g.left(k, now())
 		if delay <= 0 {
 			return nil
 		}
@@ -105,11 +100,20 @@ func (g *guard) enter(ctx context.Context, k *guardKeys, now func() time.Time) e
 	}
 }
 
-func (g *guard) left(k guardKey, now time.Time) time.Duration {
-	if f := g.counts[k]; f != nil {
-		return f.until.Sub(now)
+// left says how long the delays of earlier failures still run.
+func (g *guard) left(k *guardKeys, now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.counts) == 0 {
+		return 0
 	}
-	return 0
+	var left time.Duration
+	for _, f := range [...]*failures{g.counts[k.pair], g.counts[k.address]} {
+		if f != nil {
+			left = max(left, f.until.Sub(now))
+		}
+	}
+	return left
 }
 
 // failed counts a failure and says how long its answer is to be held back.

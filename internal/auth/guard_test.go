@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -203,6 +204,43 @@ func TestTooManyWait(t *testing.T) {
 		if len(a.guard.waiting) != 0 || a.guard.waits != 0 {
 			t.Errorf("left over: %v, %d", a.guard.waiting, a.guard.waits)
 		}
+	})
+}
+
+// Guesses sent side by side are not all looked at.
+func TestDelayOfParallelGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, _ := newTest(t, nil)
+		c := channelFrom(t, "192.0.2.7")
+		const all = 40
+		for i := range all {
+			go a.Password(t.Context(), c, "alice", fmt.Sprint("guess ", i))
+		}
+		synctest.Wait()
+		keys := a.guard.keys(c.Remote, mail.Address{Local: "alice", Domain: "example.org"}, "")
+		if got := a.guard.counts[keys.pair].count; got > workers+2 {
+			t.Errorf("%d of %d passwords were tried at once", got, all)
+		}
+		time.Sleep(time.Hour)
+
+		x := make([]Exchange, all)
+		for i := range x {
+			x[i], _ = a.Start(c, mechSHA256)
+			if _, _, err := x[i].Next([]byte("n,,n=dave,r=abc")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range x {
+			e := x[i].(*scramExchange)
+			proof := base64.StdEncoding.EncodeToString(make([]byte, 32))
+			go e.Next([]byte("c=biws,r=" + e.nonce + ",p=" + proof))
+		}
+		synctest.Wait()
+		keys = a.guard.keys(c.Remote, mail.Address{Local: "dave", Domain: "example.org"}, "")
+		if got := a.guard.counts[keys.pair].count; got > workers+2 {
+			t.Errorf("%d of %d proofs were tried at once", got, all)
+		}
+		time.Sleep(time.Hour)
 	})
 }
 

@@ -57,7 +57,7 @@ func (a *Authenticator) password(
 	if err := a.begin(ctx, &l, c, method, user); err != nil {
 		return nil, err
 	}
-	app, ok, err := a.verify(ctx, l.account, password, l.policy.Remember)
+	app, ok, err := l.verify(ctx, password)
 	if err != nil {
 		return nil, l.trouble(ctx, "verifying a password", err)
 	}
@@ -150,28 +150,46 @@ func (a *Authenticator) begin(
 		}
 	}
 	l.keys = a.guard.keys(remote, l.address, user)
-	if err := a.guard.enter(ctx, &l.keys, a.cfg.Now); err != nil {
-		if errors.Is(err, ErrTooMany) {
-			a.logRefusal(ctx, c, method, user, reasonTooMany)
-		}
-		return err
+	return l.serve(ctx)
+}
+
+// serve waits until no penalty runs that the login must serve.
+func (l *login) serve(ctx context.Context) error {
+	if l.exempt {
+		return nil
 	}
-	return nil
+	err := l.auth.guard.enter(ctx, &l.keys, l.auth.cfg.Now)
+	if errors.Is(err, ErrTooMany) {
+		l.auth.logRefusal(ctx, l.channel, l.method, l.user, reasonTooMany)
+	}
+	return err
+}
+
+// place takes a place to hash a password. Many attempts at once do not help
+// a guesser: those behind one that failed serve its penalty first.
+func (l *login) place(ctx context.Context) error {
+	a := l.auth
+	for {
+		if err := a.work.enter(ctx); err != nil {
+			return err
+		}
+		if l.exempt || a.guard.left(&l.keys, a.cfg.Now()) <= 0 {
+			return nil
+		}
+		a.work.leave()
+		if err := l.serve(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // credentials reads the account's; for an unknown user it asks for nobody's,
 // so that both take their time.
 func (l *login) credentials(ctx context.Context) ([]store.Credential, error) {
-	return l.auth.readCredentials(ctx, l.account)
-}
-
-func (a *Authenticator) readCredentials(
-	ctx context.Context, account *store.Account,
-) ([]store.Credential, error) {
-	if account != nil {
-		return a.cfg.Store.Credentials(ctx, account.ID)
+	if l.account != nil {
+		return l.auth.cfg.Store.Credentials(ctx, l.account.ID)
 	}
-	_, err := a.cfg.Store.Credentials(ctx, 0)
+	_, err := l.auth.cfg.Store.Credentials(ctx, 0)
 	if err != nil && mail.KindOf(err) == mail.NotFound {
 		err = nil
 	}
@@ -220,7 +238,10 @@ func (l *login) fail(ctx context.Context, reason string) error {
 
 // trouble is for failures that are not the user's.
 func (l *login) trouble(ctx context.Context, doing string, err error) error {
-	if errors.Is(err, ErrTemporary) || ctx.Err() != nil {
+	if errors.Is(err, ErrTooMany) || errors.Is(err, ErrTemporary) {
+		return err
+	}
+	if ctx.Err() != nil {
 		return ErrTemporary
 	}
 	l.auth.cfg.Log.LogAttrs(ctx, journal.Problem, "login not possible",

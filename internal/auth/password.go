@@ -9,7 +9,6 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -104,41 +103,46 @@ func (w *workshop) enterBulk(ctx context.Context) error {
 func (w *workshop) leaveBulk() { <-w.places; <-w.bulk }
 
 // verify says whether the password is the account's or one of its programs',
-// and whose, and keeps it in memory for so long. A nil account costs as much as a wrong password.
-func (a *Authenticator) verify(
-	ctx context.Context, account *store.Account, password string, keep time.Duration,
-) (app string, ok bool, err error) {
+// and whose, and keeps it in memory. A user who does not exist costs as much
+// as a wrong password.
+func (l *login) verify(ctx context.Context, password string) (app string, ok bool, err error) {
 	if password == "" || len(password) > MaxPasswordBytes {
 		return "", false, nil // says nothing about the account
 	}
 	password = prepare(password)
 	var digest [sha256.Size]byte
-	if account != nil {
-		digest = a.known.digest(account, password)
-		if app, ok = a.known.check(account, &digest, a.cfg.Now(), keep); ok {
+	if l.account != nil {
+		digest = l.auth.known.digest(l.account, password)
+		if app, ok = l.remembered(&digest); ok {
 			return app, true, nil
 		}
 	}
-	creds, err := a.readCredentials(ctx, account)
+	creds, err := l.credentials(ctx)
 	if err != nil {
 		return "", false, err
 	}
 	if app, ok = matchApp(creds, password); !ok {
-		if err := a.work.enter(ctx); err != nil {
+		if err := l.place(ctx); err != nil {
 			return "", false, err
 		}
-		defer a.work.leave()
-		if account != nil { // another session may have brought the same meanwhile
-			if app, ok = a.known.check(account, &digest, a.cfg.Now(), keep); ok {
-				return app, true, nil
-			}
+		defer l.auth.work.leave()
+		// Another session may have brought the same password meanwhile.
+		if app, ok = l.remembered(&digest); ok {
+			return app, true, nil
 		}
-		if ok, err = a.matchArgon(creds, password); err != nil || !ok {
+		if ok, err = l.auth.matchArgon(creds, password); err != nil || !ok {
 			return "", false, err
 		}
 	}
-	a.known.remember(account, &digest, app, a.cfg.Now(), keep)
+	l.auth.known.remember(l.account, &digest, app, l.auth.cfg.Now(), l.policy.Remember)
 	return app, true, nil
+}
+
+func (l *login) remembered(digest *[sha256.Size]byte) (app string, ok bool) {
+	if l.account == nil {
+		return "", false
+	}
+	return l.auth.known.check(l.account, digest, l.auth.cfg.Now(), l.policy.Remember)
 }
 
 func (a *Authenticator) matchArgon(creds []store.Credential, password string) (bool, error) {

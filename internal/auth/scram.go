@@ -246,6 +246,10 @@ func (x *scramExchange) clientFinal(
 	if !ok || len(m.proof) != x.family.size {
 		return nil, nil, ErrSyntax
 	}
+	// Guesses prepared side by side are served one after the other.
+	if err := x.login.serve(ctx); err != nil {
+		return nil, nil, err
+	}
 	// RFC 5802 section 5.1: the nonce must be ours, the whole of it.
 	if !hmac.Equal([]byte(m.nonce), []byte(x.nonce)) {
 		return nil, nil, x.login.fail(ctx, reasonProof)
