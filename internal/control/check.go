@@ -25,21 +25,12 @@ type CheckReply struct {
 }
 
 func (c *Control) check(ctx context.Context, q CheckRequest, p store.Progress) (CheckReply, error) {
-	r := CheckReply{Problems: []Problem{}}
-	if q.Repair && c.key != nil {
-		renewed, err := c.key.RenewSecretKey()
-		if err != nil {
-			return r, err
-		}
-		if renewed {
-			r.Problems = append(r.Problems, Problem{Where: "secret.key", Repaired: true,
-				What: "the key of stored secrets was lost; a new one was made, and accounts with " +
-					"APOP need their password set again"})
-		}
-	}
+	r := CheckReply{Problems: append([]Problem{}, c.problems...)}
 	found, err := c.store.Check(ctx, q.Repair, p)
 	for _, f := range found {
 		r.Problems = append(r.Problems, Problem(f))
+	}
+	for _, f := range r.Problems {
 		if !f.Repaired {
 			r.Damaged++
 		}

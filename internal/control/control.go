@@ -56,14 +56,9 @@ type Config struct {
 	Passwords Passwords
 	Settings  *settings.Registry
 	Host      Host             // nil when no server runs
-	Key       KeyKeeper        // renews a lost secret key on repair; may be nil
+	Problems  []Problem        // found while opening the store; check tells them
 	Log       *slog.Logger     // nil logs nothing
 	Now       func() time.Time // nil is time.Now
-}
-
-// A KeyKeeper renews the key of stored secrets if its file is lost.
-type KeyKeeper interface {
-	RenewSecretKey() (renewed bool, err error)
 }
 
 // A Control runs the operations. It may be used concurrently.
@@ -72,7 +67,7 @@ type Control struct {
 	passwords Passwords
 	settings  *settings.Registry
 	host      Host
-	key       KeyKeeper
+	problems  []Problem
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -87,7 +82,7 @@ func New(cfg Config) *Control {
 		passwords: cfg.Passwords,
 		settings:  cfg.Settings,
 		host:      cfg.Host,
-		key:       cfg.Key,
+		problems:  cfg.Problems,
 		log:       cfg.Log,
 		now:       cfg.Now,
 	}

@@ -14,9 +14,9 @@
 //	control.token    what a command must show there; mode 0600
 //	secret.key       encrypts stored secrets; mode 0600; belongs in every backup
 //	postrider.db     the database
-//	volumes/         the bytes of messages
-//	certs/           certificates and their keys
-//	logs/            a file a day
+//	state.json       accounts, domains and settings, to rebuild it from
+//
+// Settings say where the rest lies: volumes, certificates, logs.
 package datadir
 
 import (
@@ -169,10 +169,6 @@ func Make(path string) (d *Dir, made bool, err error) {
 		return nil, false, err
 	}
 	d = &Dir{path: abs, id: random(16)}
-	// The key comes before the mark: a marked directory without a key has lost it.
-	if err := writeNew(d.SecretKeyFile(), random(keySize)+"\n"); err != nil {
-		return nil, false, err
-	}
 	if err := d.complete(); err != nil {
 		return nil, false, err
 	}
@@ -191,7 +187,7 @@ func usable(path string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", "postrider.toml", "secret.key", "control.token":
+		case "lost+found", "postrider.toml", "control.token":
 		default:
 			return mail.Errorf(mail.Conflict, path+
 				" is neither empty nor a data directory of Postrider; name another with --data")
@@ -217,14 +213,18 @@ func (d *Dir) Config() string { return filepath.Join(d.path, "postrider.toml") }
 // Database is the path of the database.
 func (d *Dir) Database() string { return filepath.Join(d.path, "postrider.db") }
 
-// Volumes is where the bytes of messages lie unless settings say otherwise.
-func (d *Dir) Volumes() string { return filepath.Join(d.path, "volumes") }
+// Snapshot is the file from which accounts, domains and settings come back
+// when the database is lost.
+func (d *Dir) Snapshot() string { return filepath.Join(d.path, "state.json") }
 
-// Certs is where certificates and their keys lie.
-func (d *Dir) Certs() string { return filepath.Join(d.path, "certs") }
-
-// Logs is where log files lie.
-func (d *Dir) Logs() string { return filepath.Join(d.path, "logs") }
+// Resolve gives a path of the settings, which means one in the data directory
+// unless it is absolute.
+func (d *Dir) Resolve(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(d.path, path)
+}
 
 // SecretKeyFile holds the key that encrypts stored secrets.
 func (d *Dir) SecretKeyFile() string { return filepath.Join(d.path, "secret.key") }

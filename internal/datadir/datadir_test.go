@@ -37,7 +37,7 @@ func TestMakeAndOpen(t *testing.T) {
 		return
 	}
 	for name, want := range map[string]os.FileMode{
-		".": 0o700, "secret.key": 0o600, "control.token": 0o600, marker: 0o600,
+		".": 0o700, "control.token": 0o600, marker: 0o600,
 	} {
 		info, err := os.Stat(filepath.Join(path, name))
 		if err != nil || info.Mode().Perm() != want {
@@ -54,8 +54,8 @@ func TestMakeRefusesForeignDirectory(t *testing.T) {
 	if _, _, err := Make(path); mail.KindOf(err) != mail.Conflict {
 		t.Errorf("got %v, want kind Conflict", err)
 	}
-	if _, err := os.Stat(filepath.Join(path, "secret.key")); err == nil {
-		t.Error("a key was left in a foreign directory")
+	if _, err := os.Stat(filepath.Join(path, "control.token")); err == nil {
+		t.Error("a token was left in a foreign directory")
 	}
 }
 
@@ -218,36 +218,6 @@ func checkPrivate(t *testing.T, socket string) {
 	info, err := os.Stat(filepath.Dir(socket))
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("directory of the socket: got %v %v, want 0700", info, err)
-	}
-}
-
-func TestSecretKey(t *testing.T) {
-	d := made(t, filepath.Join(t.TempDir(), "data"))
-	key, err := d.SecretKey()
-	if err != nil || len(key) != keySize {
-		t.Fatalf("got %d bytes, %v", len(key), err)
-	}
-	if renewed, err := d.RenewSecretKey(); renewed || err != nil {
-		t.Errorf("Renew with a key: got %v %v, want false", renewed, err)
-	}
-	if err := os.Remove(d.SecretKeyFile()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.SecretKey(); mail.KindOf(err) != mail.NotFound {
-		t.Errorf("lost key: got %v, want kind NotFound", err)
-	}
-	if _, _, err := Make(d.Path()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.SecretKey(); mail.KindOf(err) != mail.NotFound {
-		t.Errorf("Make replaced a lost key: %v", err)
-	}
-	if renewed, err := d.RenewSecretKey(); !renewed || err != nil {
-		t.Errorf("Renew: got %v %v, want true", renewed, err)
-	}
-	other, err := d.SecretKey()
-	if err != nil || string(other) == string(key) {
-		t.Errorf("the new key is the old one, or %v", err)
 	}
 }
 

@@ -12,11 +12,8 @@ import (
 	"postrider/internal/mail"
 )
 
-// Bytes of randomness in the token and in the key.
-const (
-	tokenSize = 32
-	keySize   = 32
-)
+// tokenSize is how much randomness the token has, in bytes.
+const tokenSize = 32
 
 // Token is what a command must show at the control socket.
 func (d *Dir) Token() (string, error) {
@@ -31,34 +28,6 @@ func (d *Dir) Token() (string, error) {
 			" is damaged; remove it and start the server again")
 	}
 	return token, nil
-}
-
-// SecretKey is the key that encrypts stored secrets, 32 bytes. The error is
-// of kind NotFound when the file is lost.
-func (d *Dir) SecretKey() ([]byte, error) {
-	data, err := os.ReadFile(d.SecretKeyFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, mail.Errorf(mail.NotFound, d.SecretKeyFile()+" is missing: put it back from "+
-			"the backup, or let \"postrider check --repair\" make a new one and set the passwords "+
-			"of accounts with APOP again")
-	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(data)))
-	if err != nil || len(key) != keySize {
-		return nil, mail.Errorf(mail.Damaged, d.SecretKeyFile()+" is damaged: put it back from the backup")
-	}
-	return key, nil
-}
-
-// RenewSecretKey makes a key if the file is lost, and says whether it did.
-// What the old key encrypted can no longer be read.
-func (d *Dir) RenewSecretKey() (bool, error) {
-	if _, err := os.Stat(d.SecretKeyFile()); !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	return true, writeNew(d.SecretKeyFile(), random(keySize)+"\n")
 }
 
 func random(size int) string {

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"postrider/internal/control"
+	"postrider/internal/mail"
+)
+
+type ctx = context.Context
+
+// change gathers what the flags say of an account.
+func (c *call) change() (control.AccountChange, error) {
+	var ch control.AccountChange
+	o := &c.opt
+	if c.given["full-name"] {
+		ch.FullName = &o.fullName
+	}
+	if c.given["quota"] {
+		n, ok := parseSize(o.quota)
+		if !ok && !strings.EqualFold(o.quota, "none") {
+			return ch, c.usage("--quota %s: want a size such as 500M, or none", o.quota)
+		}
+		ch.QuotaBytes = &n
+	}
+	if c.given["apop"] {
+		ch.APOP = &o.apop
+	}
+	if c.given["login"] {
+		switch strings.ToLower(o.login) {
+		case "yes", "true", "on", "no", "false", "off":
+		default:
+			return ch, c.usage("--login %s: want yes or no", o.login)
+		}
+		login := strings.Contains("yes true on", strings.ToLower(o.login))
+		ch.Login = &login
+	}
+	if c.given["volume"] {
+		ch.Volume = &o.volume
+	}
+	if c.given["notify"] {
+		ch.Notify = &o.notify
+	}
+	return ch, nil
+}
+
+func accountAdd(ctx ctx, c *call) error {
+	change, err := c.change()
+	if err != nil {
+		return err
+	}
+	password, err := c.password(ctx)
+	if err != nil {
+		return err
+	}
+	q := control.AccountAddRequest{Address: c.arg(0), Password: password, AccountChange: change}
+	return c.with(ctx, func(s *session) error {
+		r, err := control.AccountAdd.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) {
+			fmt.Fprintf(w, "The account %s is made.\n", r.Address)
+			printPassword(w, r)
+		})
+	})
+}
+
+func printPassword(w io.Writer, r control.AccountPasswordReply) {
+	if r.Password != "" {
+		fmt.Fprintf(w, "Its password, which is shown only now: %s\n", r.Password)
+	}
+	if r.Note != "" {
+		fmt.Fprintf(w, "Note: %s.\n", r.Note)
+	}
+}
+
+// accounts calls f with the list of accounts, a part at a time.
+func accounts(ctx ctx, via control.Caller, domain string, f func([]control.AccountInfo)) error {
+	q := control.AccountListRequest{Domain: domain}
+	for {
+		r, err := control.AccountList.Call(ctx, via, q, nil)
+		if err != nil {
+			return err
+		}
+		f(r.Accounts)
+		if !r.More {
+			return nil
+		}
+		q.After = r.Accounts[len(r.Accounts)-1].Address
+	}
+}
+
+func accountList(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		list := []control.AccountInfo{}
+		err := accounts(ctx, s, c.opt.domain, func(part []control.AccountInfo) {
+			list = append(list, part...)
+		})
+		if err != nil {
+			return err
+		}
+		return c.answer(list, func(w io.Writer) {
+			rows := [][]string{{"ADDRESS", "NAME", "STATE", "QUOTA"}}
+			for i := range list {
+				a := &list[i]
+				rows = append(rows, []string{a.Address, a.FullName, state(a), quota(a.QuotaBytes)})
+			}
+			table(w, rows)
+		})
+	})
+}
+
+func state(a *control.AccountInfo) string {
+	switch {
+	case !a.Enabled:
+		return "disabled"
+	case !a.Login:
+		return "no login"
+	default:
+		return "enabled"
+	}
+}
+
+func accountShow(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.AddressRequest{Address: c.arg(0)}
+		r, err := control.AccountShow.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) {
+			table(w, showRows(&r))
+		})
+	})
+}
+
+func showRows(r *control.AccountShowReply) [][]string {
+	apop := r.APOP
+	if r.APOP != "off" && !r.APOPReady {
+		apop += " (from the next password on)"
+	}
+	rows := [][]string{
+		{"Address", r.Address},
+		{"Full name", r.FullName},
+		{"State", state(&r.AccountInfo)},
+		{"Mail", plural(r.Messages, "message", "messages") + ", " + size(r.UsedBytes)},
+		{"Quota", quota(r.QuotaBytes)},
+		{"Password", map[bool]string{true: "set", false: "none: nobody can log in"}[r.Password]},
+		{"APOP", apop},
+		{"Notify", r.Notify},
+		{"Volume", fmt.Sprint(r.Volume)},
+		{"Created", moment(r.Created)},
+		{"Changed", moment(r.Changed)},
+	}
+	for _, app := range r.AppPasswords {
+		rows = append(rows, []string{"App password", app.Name + ", made " + moment(app.Created)})
+	}
+	return rows
+}
+
+func accountSet(ctx ctx, c *call) error {
+	change, err := c.change()
+	if err != nil {
+		return err
+	}
+	if change == (control.AccountChange{}) {
+		return c.usage("account set: nothing to change was named")
+	}
+	return c.set(ctx, change, "is changed")
+}
+
+func accountEnable(ctx ctx, c *call, enable bool) error {
+	what := "is disabled: it neither receives mail nor logs in"
+	if enable {
+		what = "is enabled"
+	}
+	return c.set(ctx, control.AccountChange{Enabled: &enable}, what)
+}
+
+func (c *call) set(ctx ctx, change control.AccountChange, what string) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.AccountSetRequest{Address: c.arg(0), AccountChange: change}
+		r, err := control.AccountSet.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) {
+			fmt.Fprintf(w, "The account %s %s.\n", r.Address, what)
+			if r.Note != "" {
+				fmt.Fprintf(w, "Note: %s.\n", r.Note)
+			}
+		})
+	})
+}
+
+func accountPassword(ctx ctx, c *call) error {
+	password, err := c.password(ctx)
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, func(s *session) error {
+		q := control.AccountPasswordRequest{Address: c.arg(0), Password: password}
+		r, err := control.AccountPassword.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) {
+			fmt.Fprintf(w, "The password of %s is set.\n", r.Address)
+			printPassword(w, r)
+		})
+	})
+}
+
+func accountRemove(ctx ctx, c *call) error {
+	if err := c.sure("Remove " + c.arg(0) + " with all its mail?"); err != nil {
+		return err
+	}
+	return c.with(ctx, func(s *session) error {
+		q := control.AddressRequest{Address: c.arg(0)}
+		r, err := control.AccountRemove.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.say(r, "The account %s is removed, with %s.", r.Address,
+			plural(r.Messages, "message", "messages"))
+	})
+}
+
+func appAdd(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.AppPasswordRequest{Address: c.arg(0), Name: c.arg(1)}
+		r, err := control.AppPasswordAdd.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.say(r, "The app password %q of %s, which is shown only now: %s", r.Name,
+			r.Address, r.Password)
+	})
+}
+
+func appList(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.AddressRequest{Address: c.arg(0)}
+		r, err := control.AppPasswordList.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r.AppPasswords, func(w io.Writer) {
+			rows := [][]string{{"NAME", "MADE"}}
+			for _, app := range r.AppPasswords {
+				rows = append(rows, []string{app.Name, moment(app.Created)})
+			}
+			table(w, rows)
+		})
+	})
+}
+
+func appRemove(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.AppPasswordRequest{Address: c.arg(0), Name: c.arg(1)}
+		if _, err := control.AppPasswordRemove.Call(ctx, s, q, nil); err != nil {
+			return err
+		}
+		return c.say(q, "The app password %q is removed.", q.Name)
+	})
+}
+
+func accountImport(ctx ctx, c *call) error {
+	content, err := c.input(c.arg(0))
+	if err != nil {
+		return err
+	}
+	q := control.AccountImportRequest{Content: string(content), Format: c.opt.format,
+		Domain: c.opt.domain, DryRun: c.opt.dryRun}
+	return c.with(ctx, func(s *session) error {
+		p, end := c.progress()
+		r, err := control.AccountImport.Call(ctx, s, q, p)
+		end()
+		if err != nil {
+			return err
+		}
+		if err := c.answer(r, func(w io.Writer) { printImport(w, &r) }); err != nil {
+			return err
+		}
+		if r.Failed > 0 {
+			return mail.Errorf(mail.Invalid, plural(int64(r.Failed), "line is wrong",
+				"lines are wrong")+"; nothing was imported")
+		}
+		return nil
+	})
+}
+
+func printImport(w io.Writer, r *control.AccountImportReply) {
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "Note: %s.\n", note)
+	}
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		if l.Error == "" && !r.DryRun && (len(l.Notes) == 0 || r.Failed > 0) {
+			continue // only what needs a look
+		}
+		text := l.Action
+		if l.Error != "" {
+			text += ": " + l.Error
+		}
+		if len(l.Notes) > 0 {
+			text += " (" + strings.Join(l.Notes, "; ") + ")"
+		}
+		fmt.Fprintf(w, "line %d: %s: %s\n", l.Line, l.Address, text)
+	}
+	verb := "Accounts"
+	if r.DryRun || r.Failed > 0 {
+		verb = "Accounts that would be"
+	}
+	fmt.Fprintf(w, "%s added: %d, changed: %d, removed: %d; wrong lines: %d.\n",
+		verb, r.Added, r.Changed, r.Removed, r.Failed)
+}
+
+func accountExport(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		p, end := c.progress()
+		q := control.AccountExportRequest{Domain: c.opt.domain}
+		r, err := control.AccountExport.Call(ctx, s, q, p)
+		end()
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+	})
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A command is one line of the table. Its name may have several words.
+type command struct {
+	name     string
+	args     string // as the help shows them
+	min, max int    // how many there must and may be
+	flags    []string
+	short    string // what it does, in a few words
+	long     string // what else to know
+	examples []string
+	run      func(context.Context, *call) error
+}
+
+// A call is one run of a command.
+type call struct {
+	cmd    *command
+	args   []string
+	opt    options
+	given  map[string]bool // the flags that stand on the line
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// A usageError is a mistake on the command line.
+type usageError struct {
+	text string
+	cmd  *command // whose help is of use; may be nil
+}
+
+func (e *usageError) Error() string { return e.text }
+
+func (c *call) usage(format string, args ...any) error {
+	return &usageError{text: fmt.Sprintf(format, args...), cmd: c.cmd}
+}
+
+// A commandLine is what stands on the line: words and flags in any order.
+type commandLine struct {
+	words []string
+	flags []string // as package flag takes them
+	plain int      // how many words stand before "--"; those after it are arguments
+}
+
+// scan tells words from flags. A flag that takes a value has it after "=" or
+// as the next argument; "--" ends the flags. "-" and numbers are words.
+func scan(args []string, known *flag.FlagSet) commandLine {
+	var l commandLine
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			l.plain = len(l.words)
+			l.words = append(l.words, args[i+1:]...)
+			return l
+		case len(arg) < 2 || arg[0] != '-' || '0' <= arg[1] && arg[1] <= '9':
+			l.words = append(l.words, arg)
+			continue
+		}
+		l.flags = append(l.flags, arg)
+		name := strings.TrimLeft(arg, "-")
+		if f := known.Lookup(name); f != nil && !isBool(f) && i+1 < len(args) {
+			i++
+			l.flags = append(l.flags, args[i])
+		}
+	}
+	l.plain = len(l.words)
+	return l
+}
+
+func isBool(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// json says whether errors are wanted as JSON, before the flags are parsed.
+func (l commandLine) json() bool {
+	return slices.ContainsFunc(l.flags, func(f string) bool {
+		return f == "--json" || f == "-json" || f == "--json=true"
+	})
+}
+
+// help says whether the help is asked for.
+func (l commandLine) help() bool {
+	return len(l.words) > 0 && l.words[0] == "help" || len(l.words) == 0 && len(l.flags) == 0 ||
+		slices.ContainsFunc(l.flags, func(f string) bool {
+			return f == "-h" || f == "--help" || f == "-help"
+		})
+}
+
+// find takes the command with the longest name that the words begin with.
+func find(words []string) (*command, []string, error) {
+	for n := min(len(words), maxWords); n > 0; n-- {
+		name := strings.Join(words[:n], " ")
+		for i, all := 0, commands(); i < len(all); i++ {
+			if all[i].name == name {
+				return &all[i], words[n:], nil
+			}
+		}
+	}
+	return nil, nil, &usageError{text: unknown(words)}
+}
+
+// maxWords is how many words a command's name has at most.
+const maxWords = 3
+
+// unknown says that the words name no command, and what may be meant.
+func unknown(words []string) string {
+	if len(words) == 0 {
+		return "a command is missing"
+	}
+	group, wrong := "", words[0]
+	if len(words) > 1 && isGroup(words[0]) {
+		group, wrong = words[0]+" ", words[1]
+	} else if isGroup(words[0]) {
+		return fmt.Sprintf("%q needs another word: %s", words[0], strings.Join(within(words[0]+" "), ", "))
+	}
+	text := fmt.Sprintf("there is no command %q", group+wrong)
+	if near := nearest(wrong, within(group)); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", group+near)
+	} else if group != "" {
+		text += "; there are " + strings.Join(within(group), ", ")
+	}
+	return text
+}
+
+// isGroup says whether commands of several words begin with this one.
+func isGroup(word string) bool { return len(within(word+" ")) > 0 }
+
+// within lists the words that may follow a prefix of whole words.
+func within(prefix string) []string {
+	var list []string
+	for _, cmd := range commands() {
+		rest, ok := strings.CutPrefix(cmd.name, prefix)
+		if !ok {
+			continue
+		}
+		word, _, _ := strings.Cut(rest, " ")
+		if !slices.Contains(list, word) {
+			list = append(list, word)
+		}
+	}
+	return list
+}
+
+// parse reads the flags of the command and checks its arguments.
+func (c *call) parse(line commandLine, args []string) error {
+	fs := flag.NewFlagSet(c.cmd.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	all := c.flags()
+	allowed := append([]string{"data", "json", "quiet", "q"}, c.cmd.flags...)
+	for _, name := range allowed {
+		f := all.Lookup(name)
+		fs.Var(f.Value, f.Name, f.Usage)
+	}
+	if err := fs.Parse(line.flags); err != nil {
+		return c.flagError(err, allowed)
+	}
+	c.given = map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { c.given[f.Name] = true })
+	c.args = args
+	switch {
+	case len(args) < c.cmd.min:
+		return c.usage("%s: an argument is missing", c.cmd.name)
+	case len(args) > c.cmd.max:
+		return c.usage("%s: %q is too much", c.cmd.name, args[c.cmd.max])
+	}
+	return nil
+}
+
+// flagError says what is wrong with a flag, and which was perhaps meant.
+func (c *call) flagError(err error, allowed []string) error {
+	text := err.Error()
+	name, ok := strings.CutPrefix(text, "flag provided but not defined: -")
+	if !ok {
+		return c.usage("%s: %s", c.cmd.name, text)
+	}
+	name = strings.TrimLeft(name, "-")
+	text = fmt.Sprintf("%s has no flag --%s", c.cmd.name, name)
+	if near := nearest(name, allowed); near != "" {
+		text += fmt.Sprintf("; did you mean --%s?", near)
+	}
+	return c.usage("%s", text)
+}
+
+// arg is an argument, or empty if it was not given.
+func (c *call) arg(i int) string {
+	if i < len(c.args) {
+		return c.args[i]
+	}
+	return ""
+}

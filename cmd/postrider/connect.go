@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"postrider/internal/auth"
+	"postrider/internal/control"
+	"postrider/internal/datadir"
+	"postrider/internal/engine"
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// How long a command waits for a server that holds the lock but does not
+// answer yet, and how often it tries.
+const (
+	startingTime = 10 * time.Second
+	tryEvery     = 50 * time.Millisecond
+)
+
+// A session runs operations: in a running server, or here.
+type session struct {
+	control.Caller
+	dir    *datadir.Dir
+	lock   *datadir.Lock // nil with a running server
+	engine *engine.Engine
+	auth   *auth.Authenticator
+}
+
+// close gives everything back.
+func (s *session) close() error {
+	if s.lock == nil {
+		return nil
+	}
+	defer s.lock.Release()
+	s.auth.Close()
+	return s.engine.Close()
+}
+
+// with runs f with a session.
+func (c *call) with(ctx context.Context, f func(*session) error) error {
+	s, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	err = f(s)
+	if closed := s.close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// connect decides by the lock of the data directory: if a server holds it,
+// the operations run there; else they run here, under the lock.
+func (c *call) connect(ctx context.Context) (*session, error) {
+	dir, err := c.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	lock, server, err := c.reach(ctx, dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case server != nil:
+		return &session{Caller: server, dir: dir}, nil
+	}
+	s, err := c.direct(ctx, dir, lock)
+	if err != nil {
+		lock.Release()
+	}
+	return s, err
+}
+
+// dataDir finds the data directory and, as root, becomes its owner.
+func (c *call) dataDir() (*datadir.Dir, error) {
+	dir, err := datadir.Usual(c.opt.data).Find()
+	if err != nil {
+		return nil, err
+	}
+	return dir, datadir.Become(dir.Path())
+}
+
+// reach takes the lock, or finds the server that has it. It waits for one
+// that is starting, and for another command that works directly.
+func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
+	*datadir.Lock, *control.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, startingTime)
+	defer cancel()
+	for said := false; ; {
+		lock, err := dir.Lock()
+		if err == nil {
+			return lock, nil, nil
+		}
+		if mail.KindOf(err) != mail.Locked {
+			return nil, nil, err
+		}
+		if conn, err := dir.Dial(ctx); err == nil {
+			conn.Close()
+			server, err := client(dir)
+			return nil, server, err
+		} else if mail.KindOf(err) == mail.Denied {
+			return nil, nil, err
+		}
+		if !said && isTerminal(c.stderr) && !c.opt.quiet {
+			said = true
+			fmt.Fprintln(c.stderr, "Waiting for the server to answer…")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, mail.Errorf(mail.Unreachable, fmt.Sprintf("another Postrider works in %s "+
+				"but does not answer, also after %v; is it still starting?", dir.Path(), startingTime))
+		case <-time.After(tryEvery):
+		}
+	}
+}
+
+func client(dir *datadir.Dir) (*control.Client, error) {
+	token, err := dir.Token()
+	if err != nil {
+		return nil, err
+	}
+	dial := func(ctx context.Context) (net.Conn, error) { return dir.Dial(ctx) }
+	return &control.Client{Dial: dial, Token: token}, nil
+}
+
+// direct opens the directory here.
+func (c *call) direct(ctx context.Context, dir *datadir.Dir, lock *datadir.Lock) (
+	*session, error) {
+	p, end := c.progress()
+	defer end()
+	e, err := engine.Open(ctx, engine.Config{
+		Dir:      dir,
+		File:     c.opt.config,
+		Quiet:    true,
+		Repair:   c.opt.repair,
+		Progress: store.Progress(p),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := auth.New(e.Auth())
+	return &session{Caller: e.Control(a, nil, nil), dir: dir, lock: lock, engine: e, auth: a}, nil
+}
+
+// server finds the running server; kind Unreachable if there is none.
+func (c *call) server(ctx context.Context) (*datadir.Dir, *control.Client, error) {
+	dir, err := c.dataDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	lock, server, err := c.reach(ctx, dir)
+	if err == nil && lock != nil {
+		lock.Release()
+		err = mail.Errorf(mail.Unreachable, "the server is not running")
+	}
+	return dir, server, err
+}

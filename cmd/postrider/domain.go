@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"postrider/internal/control"
+)
+
+func domainAdd(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.DomainRequest{Name: c.arg(0), Main: c.opt.main}
+		r, err := control.DomainAdd.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) {
+			fmt.Fprintf(w, "The domain %s is served here", r.Name)
+			if r.Main {
+				fmt.Fprint(w, " and is the main one")
+			}
+			fmt.Fprintln(w, ".")
+		})
+	})
+}
+
+func domainList(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		r, err := control.DomainList.Call(ctx, s, control.None{}, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r.Domains, func(w io.Writer) {
+			rows := [][]string{{"DOMAIN", "MAIN", "ADDED"}}
+			for _, d := range r.Domains {
+				rows = append(rows, []string{d.Name, yesNo(d.Main), moment(d.Created)})
+			}
+			table(w, rows)
+		})
+	})
+}
+
+func domainMain(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.DomainRequest{Name: c.arg(0)}
+		if _, err := control.DomainMain.Call(ctx, s, q, nil); err != nil {
+			return err
+		}
+		return c.say(q, "The main domain is %s now.", q.Name)
+	})
+}
+
+func domainRemove(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.DomainRequest{Name: c.arg(0)}
+		if _, err := control.DomainRemove.Call(ctx, s, q, nil); err != nil {
+			return err
+		}
+		return c.say(q, "The domain %s is not served any more.", q.Name)
+	})
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"postrider/internal/control"
+	"postrider/internal/mail"
+)
+
+func check(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		p, end := c.progress()
+		r, err := control.Check.Call(ctx, s, control.CheckRequest{Repair: c.opt.repair}, p)
+		end()
+		if err != nil {
+			return err
+		}
+		if err := c.answer(r, func(w io.Writer) { printProblems(w, &r) }); err != nil {
+			return err
+		}
+		if r.Damaged == 0 {
+			return nil
+		}
+		text := plural(int64(r.Damaged), "problem was found", "problems were found")
+		if !c.opt.repair {
+			text += "; \"postrider check --repair\" mends what can be mended"
+		}
+		return mail.Errorf(mail.Damaged, text)
+	})
+}
+
+func printProblems(w io.Writer, r *control.CheckReply) {
+	for _, p := range r.Problems {
+		what := p.What
+		if p.Repaired {
+			what += " (mended)"
+		}
+		fmt.Fprintf(w, "%s: %s\n", p.Where, what)
+	}
+	if len(r.Problems) == 0 {
+		fmt.Fprintln(w, "Everything is sound.")
+	}
+}
+
+func trace(ctx ctx, c *call) error {
+	q := control.TraceRequest{Limit: c.opt.limit}
+	if strings.Contains(c.arg(0), "@") {
+		q.Address = c.arg(0)
+	} else {
+		q.ID = c.arg(0)
+	}
+	if c.given["since"] {
+		since, err := c.since(c.opt.since, time.Now())
+		if err != nil {
+			return err
+		}
+		q.Since = since.Format(time.RFC3339)
+	}
+	return c.with(ctx, func(s *session) error {
+		r, err := control.Trace.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r.Traces, func(w io.Writer) {
+			if len(r.Traces) == 0 {
+				fmt.Fprintf(w, "There is no trace of mail from or to %s.\n", q.Address)
+			}
+			for i, t := range r.Traces {
+				if i > 0 {
+					fmt.Fprintln(w)
+				}
+				fmt.Fprintf(w, "%s  %s\n  %s\n", moment(t.Time), t.ID, strings.Join(t.Story, "\n  "))
+			}
+		})
+	})
+}
+
+// since understands a time as a duration before now, or as a date.
+func (c *call) since(text string, now time.Time) (time.Time, error) {
+	if d, ok := parseAge(text); ok {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04",
+		time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, c.usage("--since %s: want a time before now such as 2h or 3d, or a date "+
+		"such as 2026-03-01", text)
+}

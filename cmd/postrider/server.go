@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"postrider/internal/control"
+	"postrider/internal/mail"
+)
+
+func serverCommands() []command {
+	return []command{
+		{
+			name: "status", max: 0,
+			short: "tell how the server is",
+			long:  "Exit status 5 tells that none runs.",
+			run:   status,
+		},
+		{
+			name: "stop", max: 0,
+			short: "stop the server",
+			long:  "Messages under way are finished first. The command waits for the end.",
+			run:   stop,
+		},
+		{
+			name: "reload", max: 0,
+			short: "have the server read certificates and settings again",
+			run:   reload,
+		},
+	}
+}
+
+func status(ctx ctx, c *call) error {
+	dir, server, err := c.server(ctx)
+	if err != nil {
+		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.opt.json {
+			s := control.ServerStatus{DataDirectory: dir.Path(), Listeners: []control.Listener{},
+				NeedRestart: []string{}, Counters: []control.Counter{}}
+			c.writeJSON(c.stdout, s)
+		}
+		return err
+	}
+	s, err := control.Status.Call(ctx, server, control.None{}, nil)
+	if err != nil {
+		return err
+	}
+	return c.answer(s, func(w io.Writer) { printStatus(w, &s, time.Now()) })
+}
+
+func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
+	rows := [][]string{
+		{"Server", s.Hostname + ", Postrider " + s.Version},
+		{"Process", fmt.Sprint(s.PID)},
+		{"Data", s.DataDirectory},
+	}
+	if s.Started != nil {
+		up := now.Sub(*s.Started).Round(time.Second)
+		rows = append(rows, []string{"Running", fmt.Sprintf("for %v, since %s", up, moment(*s.Started))})
+	}
+	for _, l := range s.Listeners {
+		rows = append(rows, []string{l.Service, l.Address + ", " +
+			plural(int64(l.Sessions), "session", "sessions")})
+	}
+	for _, n := range s.Counters {
+		rows = append(rows, []string{n.Name, fmt.Sprint(n.Value)})
+	}
+	if len(s.NeedRestart) > 0 {
+		rows = append(rows, []string{"Needs a restart", strings.Join(s.NeedRestart, ", ")})
+	}
+	table(w, rows)
+}
+
+// stopPatience is how long stop waits for the server's end; the server itself
+// waits no longer than server.stop_time.
+const stopPatience = time.Hour
+
+func stop(ctx ctx, c *call) error {
+	dir, server, err := c.server(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := control.Stop.Call(ctx, server, control.None{}, nil); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(stopPatience)
+	for time.Now().Before(deadline) {
+		lock, err := dir.Lock()
+		if err == nil {
+			lock.Release()
+			return c.say(control.None{}, "The server has stopped.")
+		}
+		if mail.KindOf(err) != mail.Locked {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(tryEvery):
+		}
+	}
+	return mail.Errorf(mail.Temporary, "the server is still stopping")
+}
+
+func reload(ctx ctx, c *call) error {
+	_, server, err := c.server(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := control.Reload.Call(ctx, server, control.None{}, nil)
+	if err != nil {
+		return err
+	}
+	return c.answer(r, func(w io.Writer) {
+		fmt.Fprintln(w, "Certificates and settings are read again.")
+		for _, note := range r.Notes {
+			fmt.Fprintf(w, "Note: %s.\n", note)
+		}
+	})
+}
+
+// A versionInfo tells which program this is.
+type versionInfo struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+	System   string `json:"system"`
+}
+
+func readVersion() versionInfo {
+	v := versionInfo{Version: "unknown", Go: runtime.Version(),
+		System: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if v.Version = info.Main.Version; v.Version == "" || v.Version == "(devel)" {
+		v.Version = "development"
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Revision = s.Value
+		case "vcs.modified":
+			v.Modified = s.Value == "true"
+		}
+	}
+	return v
+}
+
+func version(_ ctx, c *call) error {
+	v := readVersion()
+	return c.answer(v, func(w io.Writer) {
+		fmt.Fprintf(w, "postrider %s (%s, %s)\n", v.Version, v.Go, v.System)
+		if v.Revision != "" {
+			changed := ""
+			if v.Modified {
+				changed = ", with changes"
+			}
+			fmt.Fprintf(w, "revision %s%s\n", v.Revision, changed)
+		}
+	})
+}

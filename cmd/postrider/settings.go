@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"postrider/internal/control"
+	"postrider/internal/settings"
+)
+
+func settingsShow(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.SettingRequest{Key: c.arg(0)}
+		r, err := control.SettingsList.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		if q.Key != "" {
+			return c.answer(r.Settings[0], func(w io.Writer) { printSetting(w, &r.Settings[0]) })
+		}
+		return c.answer(r.Settings, func(w io.Writer) {
+			rows := [][]string{{"SETTING", "VALUE", "FROM"}}
+			for i := range r.Settings {
+				e := &r.Settings[i]
+				from := e.Where
+				if e.Pending {
+					from += " (needs a restart)"
+				}
+				rows = append(rows, []string{e.Name, shown(e.Value), from})
+			}
+			table(w, rows)
+		})
+	})
+}
+
+// shown makes an empty value visible.
+func shown(value string) string {
+	if value == "" {
+		return "(empty)"
+	}
+	return value
+}
+
+func printSetting(w io.Writer, e *settings.Explanation) {
+	fmt.Fprintf(w, "%s = %s\n%s\n\n", e.Name, shown(e.Value), e.Help)
+	rows := [][]string{{"From", e.Where}}
+	if e.Stored != "" {
+		rows = append(rows, []string{"In the database", e.Stored + " (does not hold)"})
+	}
+	change := "at once"
+	switch {
+	case e.Pending:
+		change = "changed already; needs a restart"
+	case e.Restart:
+		change = "at the next start"
+	}
+	rows = append(rows, []string{"Default", shown(e.Default)}, []string{"Wanted", e.Want},
+		[]string{"Takes effect", change}, []string{"Scope", e.Scope})
+	table(w, rows)
+}
+
+func settingsSet(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.SettingRequest{Key: c.arg(0), Value: c.arg(1)}
+		r, err := control.SettingsSet.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) { printChanges(w, &r, false) })
+	})
+}
+
+func settingsReset(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.SettingRequest{Key: c.arg(0)}
+		r, err := control.SettingsReset.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) { printChanges(w, &r, false) })
+	})
+}
+
+func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
+	if len(r.Changes) == 0 {
+		fmt.Fprintln(w, "Nothing changes.")
+		return
+	}
+	restart := false
+	for _, ch := range r.Changes {
+		from := ""
+		if ch.Reset {
+			from = " (default)"
+		}
+		fmt.Fprintf(w, "%s: %s -> %s%s\n", ch.Name, shown(ch.Old), shown(ch.New), from)
+		restart = restart || ch.Restart
+	}
+	switch {
+	case dry:
+		fmt.Fprintln(w, "Nothing was changed: this was a dry run.")
+	case restart && r.Running:
+		fmt.Fprintln(w, "Part of this needs a restart of the server.")
+	}
+}
+
+func configExport(ctx ctx, c *call) error {
+	return c.with(ctx, func(s *session) error {
+		q := control.ConfigExportRequest{All: c.opt.all}
+		r, err := control.ConfigExport.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+	})
+}
+
+func configApply(ctx ctx, c *call) error {
+	content, err := c.input(c.arg(0))
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, func(s *session) error {
+		q := control.ConfigApplyRequest{Name: filepath.Base(c.arg(0)), Content: string(content),
+			Replace: c.opt.replace, DryRun: c.opt.dryRun}
+		r, err := control.ConfigApply.Call(ctx, s, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.answer(r, func(w io.Writer) { printChanges(w, &r, q.DryRun) })
+	})
+}
+
+// configDefault needs no data directory.
+func configDefault(_ ctx, c *call) error {
+	r := control.ConfigFile{Content: string(settings.Example())}
+	return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"postrider/internal/mail"
+)
+
+// maxInput bounds a file that is sent as content, in bytes.
+const maxInput = 64 << 20
+
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// input reads a file named on the command line, "-" being standard input.
+func (c *call) input(name string) ([]byte, error) {
+	r := c.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, &mail.Error{Kind: mail.NotFound, Text: "cannot read the file", Err: err}
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err == nil && len(data) > maxInput {
+		err = mail.Errorf(mail.Invalid, fmt.Sprintf("%s is larger than %s", name, size(maxInput)))
+	}
+	return data, err
+}
+
+// password takes a new password as the flags say: from a file, or asked on a
+// terminal. Empty means that one is to be made.
+func (c *call) password(ctx context.Context) (string, error) {
+	switch {
+	case c.opt.generate && c.given["password-file"]:
+		return "", c.usage("--generate and --password-file exclude each other")
+	case c.opt.generate:
+		return "", nil
+	case c.given["password-file"]:
+		data, err := c.input(c.opt.passwordFile)
+		if err != nil {
+			return "", err
+		}
+		line, _, _ := bytes.Cut(data, []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if len(line) == 0 {
+			return "", mail.Errorf(mail.Invalid, "the first line of the password file is empty")
+		}
+		return string(line), nil
+	case isTerminal(c.stdin) && isTerminal(c.stderr):
+		return c.askPassword(ctx)
+	}
+	return "", nil
+}
+
+func (c *call) askPassword(ctx context.Context) (string, error) {
+	first, err := c.secret(ctx, "New password (empty: one is made): ")
+	if err != nil || first == "" {
+		return "", err
+	}
+	again, err := c.secret(ctx, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", mail.Errorf(mail.Invalid, "the two passwords differ; nothing was changed")
+	}
+	return first, nil
+}
+
+// secret reads a line from the terminal without showing it.
+func (c *call) secret(ctx context.Context, prompt string) (string, error) {
+	fd := int(c.stdin.(*os.File).Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprint(c.stderr, prompt)
+	defer fmt.Fprintln(c.stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return string(a.text), a.err
+	case <-ctx.Done(): // interrupted: what is typed must be seen again
+		term.Restore(fd, state)
+		return "", ctx.Err()
+	}
+}
+
+// sure asks before something that cannot be taken back, if there is somebody
+// to ask.
+func (c *call) sure(question string) error {
+	if c.opt.yes || !isTerminal(c.stdin) || !isTerminal(c.stderr) {
+		return nil
+	}
+	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
+	line, err := bufio.NewReader(c.stdin).ReadString('\n')
+	if err != nil && line == "" {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
+	}
+	return mail.Errorf(mail.Conflict, "nothing was changed")
+}

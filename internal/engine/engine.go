@@ -1,0 +1,253 @@
+// Package engine opens what stands on a data directory: settings, the key of
+// secrets, volumes, database and logins. A server and a command that works
+// directly open it the same way, so that each finds what the other left. The
+// caller holds the directory's lock.
+package engine
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"postrider/internal/auth"
+	"postrider/internal/blob/volume"
+	"postrider/internal/control"
+	"postrider/internal/datadir"
+	"postrider/internal/mail"
+	"postrider/internal/message"
+	"postrider/internal/seal"
+	"postrider/internal/settings"
+	"postrider/internal/store"
+	"postrider/internal/store/sqlstore"
+)
+
+// Config says what to open and how.
+type Config struct {
+	Dir *datadir.Dir
+	// File is the settings file. If empty, postrider.toml in the data
+	// directory is read if it exists.
+	File string
+	Set  []string     // KEY=VALUE, stronger than everything
+	Log  *slog.Logger // nil discards
+	Now  func() time.Time
+	// Fatal is told once that the database cannot be written any more.
+	Fatal func(error)
+	// Quiet switches background work off, for a command that soon ends.
+	Quiet bool
+	// AcceptRestore serves a database that is older than its volumes.
+	AcceptRestore bool
+	// Repair rebuilds a database that cannot be opened, from the volumes and
+	// the state snapshot.
+	Repair   bool
+	Progress store.Progress // of a rebuild; may be nil
+}
+
+// An Engine is an open data directory. Its parts may be used concurrently.
+type Engine struct {
+	Dir      *datadir.Dir
+	File     string // the settings file that was read; empty if none
+	Settings *settings.Registry
+	Key      *seal.Key
+	Volumes  *volume.Store
+	Store    *sqlstore.Store
+	// Problems tells what was found wrong, and mended or passed over, while
+	// opening.
+	Problems []control.Problem
+	// Warnings tells what the database says of settings and was passed over.
+	Warnings []string
+
+	cfg Config
+}
+
+// Settings reads the settings file and the flags, before anything else is
+// opened; those of the database follow in Open.
+func Settings(cfg Config) (reg *settings.Registry, file string, err error) {
+	reg = settings.New()
+	file = cfg.File
+	if file == "" {
+		file = cfg.Dir.Config()
+	}
+	content, err := os.ReadFile(file)
+	switch {
+	case err == nil:
+		if err := reg.LoadFile(file, content); err != nil {
+			return nil, "", err
+		}
+	case cfg.File == "" && errors.Is(err, fs.ErrNotExist):
+		file = ""
+	default:
+		return nil, "", &mail.Error{Kind: mail.NotFound, Err: err,
+			Text: "the settings file cannot be read"}
+	}
+	return reg, file, reg.SetFlags(cfg.Set)
+}
+
+// Open opens everything. On an error nothing stays open.
+func Open(ctx context.Context, cfg Config) (e *Engine, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	e = &Engine{Dir: cfg.Dir, cfg: cfg}
+	if e.Settings, e.File, err = Settings(cfg); err != nil {
+		return nil, err
+	}
+	if err := e.openKey(); err != nil {
+		return nil, err
+	}
+	if e.Volumes, err = volume.Open(volume.Config{
+		Dirs:   e.volumeDirs(),
+		Size:   e.Settings.Current().Size(settings.StoreVolumeSize),
+		Memory: e.Settings.Current().Size(settings.StoreMemory),
+		Log:    cfg.Log,
+	}); err != nil {
+		return nil, fmt.Errorf("volumes: %w", err)
+	}
+	if err := e.openStore(ctx); err != nil {
+		e.Volumes.Close()
+		return nil, err
+	}
+	if e.Warnings, err = e.Settings.Attach(ctx, e.Store, e.Key); err != nil {
+		e.Store.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// openKey loads the key of secrets. A new one in an old directory means that
+// the old one is lost, with all it had sealed.
+func (e *Engine) openKey() (err error) {
+	_, lost := os.Stat(e.Dir.SecretKeyFile())
+	_, database := os.Stat(e.Dir.Database())
+	if e.Key, err = seal.Load(e.Dir.SecretKeyFile()); err != nil {
+		return err
+	}
+	if errors.Is(lost, fs.ErrNotExist) && database == nil {
+		e.problem("the key of stored secrets was lost and a new one was made: put the file back "+
+			"from the backup, or set the passwords of accounts with APOP again", "secret.key", true)
+	}
+	return nil
+}
+
+func (e *Engine) volumeDirs() []string {
+	var dirs []string
+	for _, dir := range e.Settings.Current().List(settings.StoreVolumes) {
+		dirs = append(dirs, e.Dir.Resolve(dir))
+	}
+	return dirs
+}
+
+func (e *Engine) openStore(ctx context.Context) (err error) {
+	cfg := sqlstore.Config{
+		Path:          e.Dir.Database(),
+		Blobs:         e.Volumes,
+		Log:           e.cfg.Log,
+		Now:           e.cfg.Now,
+		Reparse:       reparse,
+		Fatal:         e.cfg.Fatal,
+		AcceptRestore: e.cfg.AcceptRestore,
+		TraceKeep:     e.traceKeep,
+		Snapshot:      e.Dir.Snapshot(),
+		Quiet:         e.cfg.Quiet,
+	}
+	e.Store, err = sqlstore.Open(ctx, cfg)
+	if err == nil || !e.cfg.Repair || mail.KindOf(err) == mail.Conflict {
+		return err
+	}
+	e.problem("the database could not be used: "+err.Error(), cfg.Path, true)
+	aside, err := sqlstore.Rebuild(ctx, cfg, e.cfg.Progress)
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		e.problem("the old database was put aside", aside, true)
+	}
+	e.problem("the database was rebuilt from the volumes; flags, deletions and moves since "+
+		"delivery are not known any more", cfg.Path, true)
+	e.Store, err = sqlstore.Open(ctx, cfg)
+	return err
+}
+
+func (e *Engine) traceKeep() time.Duration {
+	return e.Settings.Current().Duration(settings.TraceKeep)
+}
+
+func (e *Engine) problem(what, where string, repaired bool) {
+	e.Problems = append(e.Problems, control.Problem{What: what, Where: where, Repaired: repaired})
+}
+
+// reparse makes the parsed form of a message; one that defies parsing has none.
+func reparse(r io.ReaderAt, size int64) (format int, parsed []byte) {
+	m, err := message.Parse(context.Background(), r, size, message.Limits{})
+	if err != nil {
+		return 0, nil
+	}
+	return message.FormVersion, m.AppendForm(nil)
+}
+
+// Auth is the configuration of an Authenticator on this directory. A server
+// adds its certificate and log.
+func (e *Engine) Auth() auth.Config {
+	return auth.Config{
+		Store:  e.Store,
+		Policy: e.policy,
+		Seal:   e.Key,
+		Secret: e.saltSecret(),
+		Now:    e.cfg.Now,
+	}
+}
+
+func (e *Engine) policy() auth.Policy {
+	v := e.Settings.Current()
+	return auth.Policy{
+		ClearText:   auth.ClearText(v.String(settings.AuthPlaintext)),
+		SCRAMSHA1:   v.Bool(settings.AuthSCRAMSHA1),
+		SCRAMRounds: v.Int(settings.AuthSCRAMRounds),
+		Remember:    v.Duration(settings.AuthCacheTime),
+		FirstDelay:  v.Duration(settings.AuthDelay),
+		MaxDelay:    v.Duration(settings.AuthDelayMax),
+		Forgive:     v.Duration(settings.AuthDelayForget),
+		Exempt:      v.Prefixes(settings.LimitsExempt),
+	}
+}
+
+// saltSecret is derived from the key file, so that it stays the same. If that
+// cannot be read, auth draws one.
+func (e *Engine) saltSecret() []byte {
+	content, err := os.ReadFile(e.Dir.SecretKeyFile())
+	if err != nil {
+		return nil
+	}
+	secret, err := hkdf.Key(sha256.New, content, nil, "postrider salts of unknown users", sha256.Size)
+	if err != nil {
+		return nil
+	}
+	return secret
+}
+
+// Control makes the operations on this directory. Host is nil where no server
+// runs.
+func (e *Engine) Control(passwords control.Passwords, host control.Host,
+	log *slog.Logger) *control.Control {
+	return control.New(control.Config{
+		Store:     e.Store,
+		Passwords: passwords,
+		Settings:  e.Settings,
+		Host:      host,
+		Problems:  e.Problems,
+		Log:       log,
+		Now:       e.cfg.Now,
+	})
+}
+
+// Close closes the database and the volumes.
+func (e *Engine) Close() error { return e.Store.Close() }
