@@ -41,7 +41,11 @@ type fakeMessage struct {
 // String is the message as transcripts compare it.
 func (m *fakeMessage) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s", m.visitor.With, m.visitor.Helo, m.from.String())
+	from := m.from.String()
+	if m.from.IsZero() {
+		from = "<>"
+	}
+	fmt.Fprintf(&b, "%s %s %s", m.visitor.With, m.visitor.Helo, from)
 	if m.visitor.User != nil {
 		fmt.Fprintf(&b, " user=%s", m.visitor.User.Address.String())
 	}

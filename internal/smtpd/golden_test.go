@@ -34,6 +34,7 @@ import (
 //	aborted N     and so many transactions given up
 //	log-lacks S   no log record holds S
 //	limit NAME VALUE   changes a limit of the running server
+//	shutdown      the server begins to stop
 func TestTranscripts(t *testing.T) {
 	golden.Run(t, "testdata/*.txt", func(t *testing.T, setup golden.Setup) golden.Server {
 		b := newBench(t, setup)
@@ -49,6 +50,7 @@ type bench struct {
 	limits link.Limits
 	own    Limits
 	log    logText
+	stop   func() // begins a shutdown and does not wait for its end
 }
 
 // logText keeps log records.
@@ -82,7 +84,7 @@ func newBench(t *testing.T, setup golden.Setup) *bench {
 		Now: func() time.Time { return now },
 		Log: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	b.link = link.Config{Limits: func() link.Limits { return b.limits }}
+	b.link = link.Config{Limits: func() link.Limits { return b.limits }, Log: cfg.Log}
 	for _, s := range setup {
 		if err := b.set(t, &cfg, s); err != nil {
 			t.Fatalf("line %d: %v", s.Line, err)
@@ -170,13 +172,23 @@ func (b *bench) start(t testing.TB) string {
 		defer close(done)
 		server.Serve(context.Background(), ln)
 	}()
+	stopped := make(chan error, 1)
+	b.stop = sync.OnceFunc(func() {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			stopped <- server.Shutdown(ctx)
+		}()
+	})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
+		b.stop()
+		if err := <-stopped; err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 		<-done
+		if n := server.Stats().Panics; n > 0 {
+			t.Errorf("got %d panics:\n%s", n, b.log.String())
+		}
 	})
 	return ln.Addr().String()
 }
@@ -192,6 +204,9 @@ func (b *bench) do(words []string) error {
 			return err
 		}
 		b.srv.SetLimits(b.own)
+		return nil
+	case "shutdown":
+		b.stop()
 		return nil
 	case "log-lacks":
 		if strings.Contains(b.log.String(), rest) {

@@ -15,7 +15,6 @@ var (
 	replyMessages    = mail.NewReply(421, "4.5.3", "too many messages, please connect again")
 	replyAttempts    = mail.NewReply(421, "4.7.0", "too many failed logins")
 	replyUserFull    = mail.NewReply(421, "4.7.0", "too many sessions of this user")
-	replyInternal    = mail.NewReply(451, "4.3.0", "internal error, try again later")
 
 	replyBye     = mail.NewReply(221, "2.0.0", "bye")
 	replyOK      = mail.NewReply(250, "2.0.0", "ok")
@@ -48,12 +47,14 @@ var (
 	replyTLSTwice  = mail.NewReply(503, "5.5.1", "TLS is active already")
 	replyWantAuth  = mail.NewReply(530, "5.7.0", "authentication required")
 	replyWantTLS   = mail.NewReply(530, "5.7.0", "STARTTLS and authentication required")
+	replyHandshake = mail.NewReply(554, "5.5.1", "TLS begins with STARTTLS on this port")
 	replyWeb       = mail.NewReply(554, "5.5.1", "this is a mail server")
 
 	replyGreetFirst = mail.NewReply(503, "5.5.1", "EHLO or HELO first")
 	replyLHLOFirst  = mail.NewReply(503, "5.5.1", "LHLO first")
 	replyMailFirst  = mail.NewReply(503, "5.5.1", "MAIL first")
 	replyNoRcpt     = mail.NewReply(554, "5.5.1", "no valid recipients")
+	replyNoRcptLMTP = mail.NewReply(503, "5.5.1", "no valid recipients") // RFC 2033 section 4.2
 	replyInside     = mail.NewReply(503, "5.5.1", "not during a mail transaction")
 	replyChunks     = mail.NewReply(503, "5.5.1", "after BDAT only BDAT or RSET")
 	replyBinary     = mail.NewReply(503, "5.5.1", "BINARYMIME needs BDAT")

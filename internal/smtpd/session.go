@@ -52,6 +52,10 @@ const (
 
 // Line handles one line: a command, or a response of AUTH.
 func (s *session) Line(ctx context.Context, line []byte, bare bool) bool {
+	if isHandshake(line) {
+		s.closing = true
+		return s.finish(replyHandshake)
+	}
 	if bare {
 		// RFC 5321 section 2.3.8: LF alone ends no line. What looks like a
 		// command may be a part of a message that another server split.
@@ -104,7 +108,7 @@ func (s *session) command(ctx context.Context, line []byte) *mail.Reply {
 	verb, args := smtp.SplitVerb(line, &buf)
 	cmd, ok := commands[string(verb)]
 	if !ok || !cmd.modes.has(s.srv.cfg.Mode) {
-		return s.notRecognized(line)
+		return s.notRecognized()
 	}
 	switch {
 	case len(line) > smtp.MaxCommand && !cmd.long:
@@ -119,15 +123,14 @@ func (s *session) command(ctx context.Context, line []byte) *mail.Reply {
 	return cmd.run(s, ctx, args)
 }
 
-// notRecognized counts what is no command. A TLS handshake in clear text is
-// not worth an answer that the peer could understand.
-func (s *session) notRecognized(line []byte) *mail.Reply {
+// isHandshake knows a client that speaks TLS at once, on a port where
+// STARTTLS is the way. What follows would be noise.
+func isHandshake(line []byte) bool { return len(line) > 1 && line[0] == 0x16 && line[1] == 3 }
+
+// notRecognized counts what is no command.
+func (s *session) notRecognized() *mail.Reply {
 	s.unknown++
-	limit := s.srv.limits.Load().Unknown
-	if len(line) > 1 && line[0] == 0x16 && line[1] == 3 {
-		s.closing = true
-	}
-	if limit > 0 && s.unknown > limit {
+	if limit := s.srv.limits.Load().Unknown; limit > 0 && s.unknown > limit {
 		return replyUnknowns
 	}
 	return replyUnknown
@@ -144,6 +147,8 @@ func (s *session) outOfOrder(wanted phase) *mail.Reply {
 		return replyMailFirst
 	case s.phase == chunked:
 		return replyChunks
+	case s.phase == sender && wanted == recipients && s.srv.cfg.Mode == LMTP:
+		return replyNoRcptLMTP
 	case s.phase == sender && wanted == recipients:
 		return replyNoRcpt
 	}
@@ -189,7 +194,11 @@ func (s *session) refusal(err error) *mail.Reply {
 		return r
 	}
 	s.log().Error("unexpected error", s.attrs(slog.String("error", err.Error()))...)
-	return replyInternal
+	s.reply = mail.Reply{
+		Code: 451, Enhanced: "4.3.0", Err: err,
+		Text: "internal error, try again later; in the log it is session " + s.visitor.Session,
+	}
+	return &s.reply
 }
 
 // forget ends the mail transaction, if there is one (RFC 5321 section 4.1.4).
