@@ -44,6 +44,55 @@ func (a Address) Mail() mail.Address {
 	return mail.Address{Local: a.Local, Domain: strings.ToLower(a.Domain)}
 }
 
+// Via gives the address of the first host of the source route, with the rest
+// as its local part, as SIMS reads "<@first:user@second>"; without a route
+// it is Mail. Unroute leads from there to the next host.
+func (a Address) Via() mail.Address {
+	if a.Route == "" {
+		return a.Mail()
+	}
+	local := a.Mail().String()
+	first, rest, more := strings.Cut(strings.TrimPrefix(a.Route, "@"), ",")
+	if more {
+		local = rest + ":" + local
+	}
+	return mail.Address{Local: local, Domain: strings.ToLower(first)}
+}
+
+// Unroute reads the local part of an address at a host of ours as a way to
+// another address: "@b:user@c" and "b!user" lead to b, "user@b" and "user%b"
+// too. It goes one step, and says false if there is none. Whoever uses it
+// must judge relaying by what comes out, not by what went in.
+func Unroute(local string) (mail.Address, bool) {
+	if strings.HasPrefix(local, "@") {
+		if route, rest, ok := cutRoute(local); ok {
+			a := Address{Route: route}
+			a.Local, a.Domain = cutLast(rest, '@')
+			via := a.Via()
+			return via, via.Local != "" && via.Domain != ""
+		}
+	}
+	for _, c := range [...]byte{'@', '!', '%'} {
+		user, host := cutLast(local, c)
+		if c == '!' {
+			host, user, _ = strings.Cut(local, "!")
+		}
+		if user != "" && validDomain(host) || strings.HasPrefix(host, "[") && user != "" {
+			return mail.Address{Local: user, Domain: strings.ToLower(host)}, true
+		}
+	}
+	return mail.Address{}, false
+}
+
+// cutLast cuts s around the last c; without one, all is before.
+func cutLast(s string, c byte) (before, after string) {
+	i := strings.LastIndexByte(s, c)
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], s[i+1:]
+}
+
 // maxAddresses bounds the entries of one list; more are left out.
 const maxAddresses = 20_000
 
@@ -174,7 +223,9 @@ func (p *addressParser) scan() byte {
 // angle reads the address in angle brackets at the reading position, behind
 // the display name text. A bracket that is not closed ends at the separator.
 func (p *addressParser) angle(start int, text string) {
-	p.i++
+	for p.i < len(p.s) && p.s[p.i] == '<' {
+		p.i++ // some programs write two
+	}
 	from := p.i
 	for p.i < len(p.s) && p.s[p.i] != '>' && p.s[p.i] != '<' {
 		n := 1
@@ -196,10 +247,12 @@ func (p *addressParser) angle(start int, text string) {
 	a, comment, ok := addrSpec(inner)
 	name, comment2 := phrase(text)
 	a.Name = cmp.Or(name, p.behind(), comment, comment2)
-	if !ok || !closed {
+	if !ok || !closed || from > start+len(text)+1 {
 		p.bad(start)
 	}
-	p.out = append(p.out, a)
+	if a != (Address{}) {
+		p.out = append(p.out, a)
+	}
 }
 
 // behind reads what follows an address in brackets: comments, of which it

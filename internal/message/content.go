@@ -69,6 +69,16 @@ func (ps Params) extended(name string) string {
 	return decodeCharset(charset, b)
 }
 
+// boundary gives the boundary as it came: it may look like an encoded word
+// and hold any bytes.
+func (ps Params) boundary() string {
+	b, ok := ps.raw("boundary")
+	if !ok {
+		b = ps.extended("boundary")
+	}
+	return strings.TrimRight(b, " \t")
+}
+
 func (ps Params) raw(name string) (string, bool) {
 	for _, p := range ps {
 		if p.Name == name {
@@ -260,16 +270,19 @@ func (f *fieldScanner) skip(c byte) bool {
 	return false
 }
 
-// isToken says whether c may stand in a token of RFC 2045; bytes above
-// ASCII are let through.
-func isToken(c byte) bool {
-	return c > ' ' && c != 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
-}
+// isToken says of each byte whether it may stand in a token of RFC 2045;
+// those above ASCII are let through.
+var isToken = func() (t [256]bool) {
+	for c := '!'; int(c) < len(t); c++ {
+		t[c] = c != 0x7f && !strings.ContainsRune(`()<>@,;:\"/[]?=`, c)
+	}
+	return t
+}()
 
 func (f *fieldScanner) token() string {
 	f.blanks()
 	start := f.i
-	for f.i < len(f.s) && isToken(f.s[f.i]) {
+	for f.i < len(f.s) && isToken[f.s[f.i]] {
 		f.i++
 	}
 	return f.s[start:f.i]
@@ -323,19 +336,23 @@ func (f *fieldScanner) value() string {
 		f.i++ // a quote that is never closed
 	}
 	start := f.i
-	for f.i < len(f.s) && (isToken(f.s[f.i]) || strings.IndexByte(":/?=@<>[]", f.s[f.i]) >= 0) {
+	for f.i < len(f.s) && (isToken[f.s[f.i]] || strings.IndexByte(":/?=@<>[]", f.s[f.i]) >= 0) {
 		f.i++
 	}
-	if f.i < len(f.s) && f.s[f.i] != ';' && f.s[f.i] != '(' {
-		rest := f.s[f.i:]
-		if n := strings.IndexByte(rest, ';'); n >= 0 {
-			rest = rest[:n]
-		}
-		if !strings.Contains(rest, "=") {
-			// Not the next parameter without its semicolon.
-			f.broken = f.broken || strings.TrimSpace(rest) != ""
-			f.i += len(rest)
-		}
-	}
+	f.i += f.forgottenQuotes()
 	return strings.TrimRight(f.s[start:f.i], " \t")
+}
+
+// forgottenQuotes is the length of what follows a token up to the semicolon
+// and belongs to the value, had it been quoted; 0 if it is a comment or looks
+// like the next parameter without its semicolon.
+func (f *fieldScanner) forgottenQuotes() int {
+	rest, _, _ := strings.Cut(f.s[f.i:], ";")
+	text := strings.Trim(rest, " \t")
+	if text == "" || strings.Contains(text, "=") ||
+		text[0] == '(' && commentLen(text) == len(text) {
+		return 0
+	}
+	f.broken = true
+	return len(rest)
 }

@@ -82,7 +82,7 @@ func zoneFollows(s string, words []string) bool {
 	}
 	clock := false
 	for _, w := range words {
-		clock = clock || strings.IndexByte(w, ':') > 0
+		clock = clock || isClock(w)
 	}
 	return clock && n >= 3 && n <= 6
 }
@@ -108,9 +108,10 @@ func (d *dateParts) word(w string) {
 	}
 }
 
+// isClock says whether a word begins like 9:05 or 09.05.
 func isClock(w string) bool {
 	i := strings.IndexAny(w, ":.")
-	return i > 0 && i <= 2
+	return (i == 1 || i == 2) && len(w) > i+1 && isDigit(w[0]) && isDigit(w[i+1])
 }
 
 // setClock reads hh:mm, hh:mm:ss and a fraction, which is dropped; some
@@ -134,6 +135,7 @@ func (d *dateParts) setClock(w string) {
 
 func (d *dateParts) setNumber(w string) {
 	n := 0
+	w = strings.TrimRight(w, ".") // "21. Nov"
 	for i := range len(w) {
 		if !isDigit(w[i]) {
 			return

@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"strings"
 )
 
 // A parser walks the message once, from its first byte to its last.
@@ -66,7 +65,7 @@ func (p *parser) end(part *Part, d delimiter, startLines int64) {
 
 // multipart reads the parts of a multipart body (RFC 2046 section 5.1).
 func (p *parser) multipart(part *Part, depth int) delimiter {
-	boundary := strings.TrimRight(part.Params.Lookup("boundary"), " \t")
+	boundary := part.Params.boundary()
 	switch {
 	case boundary == "" || len(boundary) > maxBoundary:
 		p.defects |= DefectNoBoundary

@@ -52,6 +52,19 @@ func Recipients(h Header) ([]mail.Address, error) {
 	return all, nil
 }
 
+// ParseAddress reads one address as people type it, with or without a
+// display name. The error is of kind Invalid and quotes what is wrong. A bare
+// local part has no domain.
+func ParseAddress(s string) (mail.Address, error) {
+	p := addressParser{s: clean(s)}
+	p.list()
+	if p.flaw != "" || len(p.out) != 1 || !validRecipient(p.out[0].Mail()) {
+		text, _ := cut(s, 200)
+		return mail.Address{}, mail.Errorf(mail.Invalid, "not a mail address: "+text)
+	}
+	return p.out[0].Mail(), nil
+}
+
 func badRecipient(field, text string) error {
 	text, _ = cut(text, 200)
 	return mail.Errorf(mail.Invalid, "not an address in "+field+": "+text)

@@ -35,9 +35,11 @@ func threadHash(id string) int64 {
 // Message-ID (RFC 5322 section 3.6.4) without their angle brackets, in their
 // order. Text around them, as old programs write it into In-Reply-To, is
 // passed over; a value without any brackets is taken as ids between blanks.
+// It gives 1000 ids at most.
 func MessageIDs(s string) []string {
+	const limit = 1000
 	var ids []string
-	for s != "" {
+	for s != "" && len(ids) < limit {
 		var id string
 		if id, s = nextID(s); id != "" {
 			ids = append(ids, id)
@@ -56,16 +58,23 @@ func firstID(s string) string {
 	return ""
 }
 
+// maxID is the longest id in angle brackets, in bytes; a line of RFC 5322
+// section 2.1.1 holds 998.
+const maxID = 2000
+
 // nextID gives the next id of s and what follows it.
 func nextID(s string) (id, rest string) {
 	open := strings.IndexByte(s, '<')
 	if open < 0 {
 		return bareID(s)
 	}
-	if end := strings.IndexByte(s[open:], '>'); end > 0 {
-		return squeeze(s[open+1 : open+end]), s[open+end+1:]
+	s = s[open+1:]
+	end := strings.IndexByte(s[:min(len(s), maxID)], '>')
+	if end < 0 {
+		return bareID(s)
 	}
-	return bareID(s[open+1:])
+	id, rest = s[:end], s[end+1:]
+	return squeeze(id[strings.LastIndexByte(id, '<')+1:]), rest
 }
 
 // bareID gives the first word of s that looks like an id: with an @ in it.

@@ -9,7 +9,8 @@ import (
 // gives UTF-8. Blanks between adjacent words vanish (section 6.2), and a
 // character that a sender split across words is put together. What is no
 // proper encoded word stays as it is; words inside other text, without the
-// blanks that section 5 wants around them, are decoded too.
+// blanks that section 5 wants around them, are decoded too. Words cannot
+// smuggle control bytes in: line ends and tabs become blanks, others vanish.
 func DecodeWords(s string) string {
 	i := strings.Index(s, "=?")
 	if i < 0 {
@@ -41,7 +42,8 @@ func DecodeWords(s string) string {
 type wordDecoder struct {
 	out     strings.Builder
 	charset string
-	bytes   []byte
+	bytes   []byte // of the pending words
+	sextets []byte // base64 of the pending words that makes no whole group yet
 	pending bool   // bytes holds a word that is not written yet
 	blanks  string // what stood after the pending word: nothing but blanks
 }
@@ -64,61 +66,76 @@ func (d *wordDecoder) word(w encodedWord) {
 		d.flush()
 	}
 	d.charset, d.pending, d.blanks = w.charset, true, ""
-	d.bytes = append(d.bytes, w.bytes...)
+	if w.base64 {
+		d.bytes, d.sextets = appendBase64(d.bytes, d.sextets, w.text)
+		return
+	}
+	d.endBase64()
+	d.bytes = appendQ(d.bytes, w.text)
 }
 
 func (d *wordDecoder) flush() {
 	if d.pending {
-		d.out.WriteString(decodeCharset(d.charset, d.bytes))
+		d.endBase64()
+		d.out.WriteString(strings.Map(printable, decodeCharset(d.charset, d.bytes)))
 		d.out.WriteString(d.blanks)
 	}
 	d.bytes, d.pending, d.blanks = d.bytes[:0], false, ""
 }
 
+// endBase64 decodes what is left of a base64 text that ends without its
+// padding; one sextet alone is no byte.
+func (d *wordDecoder) endBase64() {
+	if len(d.sextets) >= 2 {
+		d.bytes, _ = base64.RawStdEncoding.AppendDecode(d.bytes, d.sextets)
+	}
+	d.sextets = d.sextets[:0]
+}
+
+func printable(r rune) rune {
+	switch {
+	case r == '\t' || r == '\r' || r == '\n':
+		return ' '
+	case r < ' ' || r == 0x7f:
+		return -1
+	}
+	return r
+}
+
+// An encodedWord is a word before its text is decoded.
 type encodedWord struct {
 	charset string
-	bytes   []byte
+	base64  bool
+	text    string
 	len     int
 }
+
+// maxWord is the longest text of an encoded word, in bytes. RFC 2047 section
+// 2 allows 75; whole subjects in one word are seen. The bound keeps text full
+// of beginnings of words from costing more than other text.
+const maxWord = 8 << 10
 
 // parseWord reads the encoded word at the start of s: =?charset?B?text?=
 // (RFC 2047 section 2). Blanks within the text are let through, as in some
 // Q words of careless programs.
 func parseWord(s string) (encodedWord, bool) {
 	charset, rest, ok := strings.Cut(s[2:], "?")
-	if !ok || charset == "" || strings.ContainsAny(charset, " \t=\"(),<>@") || len(rest) < 2 || rest[1] != '?' {
+	if !ok || charset == "" || strings.ContainsAny(charset, " \t=\"(),<>@") ||
+		len(rest) < 2 || rest[1] != '?' {
 		return encodedWord{}, false
 	}
 	enc, text := rest[0]|0x20, rest[2:]
-	end := wordEnd(text)
-	if end < 0 {
+	end := strings.Index(text[:min(len(text), maxWord)], "?=")
+	if end < 0 || enc != 'q' && enc != 'b' || strings.Contains(text[:end], "=?") {
 		return encodedWord{}, false
 	}
-	w := encodedWord{charset: charset, len: len(s) - len(text) + end + 2}
-	switch text = text[:end]; enc {
-	case 'q':
-		w.bytes = decodeQ(text)
-	case 'b':
-		w.bytes = decodeB(text)
-	default:
-		return encodedWord{}, false
-	}
+	w := encodedWord{charset: charset, base64: enc == 'b', text: text[:end]}
+	w.len = len(s) - len(text) + end + 2
 	return w, true
 }
 
-// wordEnd finds the "?=" that ends the text of a word. In a Q word the text
-// may end in a question mark that should have been encoded.
-func wordEnd(text string) int {
-	end := strings.Index(text, "?=")
-	if end < 0 || strings.Contains(text[:end], "=?") {
-		return -1
-	}
-	return end
-}
-
-// decodeQ decodes the Q encoding (RFC 2047 section 4.2).
-func decodeQ(s string) []byte {
-	b := make([]byte, 0, len(s))
+// appendQ decodes the Q encoding (RFC 2047 section 4.2).
+func appendQ(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '_':
@@ -139,23 +156,22 @@ func decodeQ(s string) []byte {
 	return b
 }
 
-// decodeB decodes base64, passing over what is not of its alphabet and
-// with or without padding.
-func decodeB(s string) []byte {
-	clean := make([]byte, 0, len(s))
+// appendBase64 decodes base64, passing over what is not of its alphabet.
+// Sextets that make no whole group come back: some senders cut the text of
+// several words anywhere.
+func appendBase64(b, sextets []byte, s string) (decoded, rest []byte) {
 	for i := range len(s) {
-		if isBase64(s[i]) {
-			clean = append(clean, s[i])
+		switch {
+		case isBase64(s[i]):
+			sextets = append(sextets, s[i])
+		case s[i] == '=' && len(sextets)%4 > 1:
+			b, _ = base64.RawStdEncoding.AppendDecode(b, sextets)
+			sextets = sextets[:0]
 		}
 	}
-	if len(clean)%4 == 1 {
-		clean = clean[:len(clean)-1] // six bits that are no byte
-	}
-	n, err := base64.RawStdEncoding.Decode(clean, clean)
-	if err != nil {
-		return nil
-	}
-	return clean[:n]
+	n := len(sextets) / 4 * 4
+	b, _ = base64.RawStdEncoding.AppendDecode(b, sextets[:n])
+	return b, append(sextets[:0], sextets[n:]...)
 }
 
 func isBase64(c byte) bool {
