@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -301,6 +302,37 @@ func TestShutdownRace(t *testing.T) {
 		cancel()
 		wg.Wait()
 	}
+}
+
+// TestShutdownBeforeWait stops just before a connection begins to wait.
+func TestShutdownBeforeWait(t *testing.T) {
+	var s *Server
+	var stop atomic.Bool
+	handler := hooked{&greeter{}, func() { stop.Store(true) }}
+	s = newServer(t, Config{Handler: handler, Limits: func() Limits {
+		if stop.Swap(false) {
+			go s.Shutdown(context.Background())
+			await(t, "stop", s.stopping.Load)
+			s.mu.Lock() // Shutdown has looked at all connections
+			defer s.mu.Unlock()
+		}
+		return patient
+	}})
+	ours, theirs := net.Pipe() // is never parked, so that no later look helps
+	p := newPeer(t, theirs)
+	s.ServeConn(ours)
+	p.want("hello", "shutdown", "EOF")
+}
+
+// A hooked handler calls a function when a session is open.
+type hooked struct {
+	Handler
+	then func()
+}
+
+func (h hooked) Open(ctx context.Context, c *Conn) Session {
+	defer h.then()
+	return h.Handler.Open(ctx, c)
 }
 
 // TestShutdownInHandshake does not wait for peers without a session.
