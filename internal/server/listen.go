@@ -1,0 +1,95 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"postrider/internal/mail"
+)
+
+// firstInherited is the first file descriptor that systemd passes
+// (sd_listen_fds(3)).
+const firstInherited = 3
+
+// An inheritance is what was passed by socket activation, by systemd or by
+// this program itself before it gave up its privileges.
+type inheritance struct {
+	byName map[string][]net.Listener
+	byAddr map[string]net.Listener
+}
+
+// inherit takes the passed sockets. Their names are those of the services,
+// "smtp" or "pop"; one without such a name serves the service that is
+// configured for its address.
+func inherit(getenv func(string) string) (*inheritance, error) {
+	in := &inheritance{byName: map[string][]net.Listener{}, byAddr: map[string]net.Listener{}}
+	pid, _ := strconv.Atoi(getenv("LISTEN_PID"))
+	n, _ := strconv.Atoi(getenv("LISTEN_FDS"))
+	if pid != os.Getpid() || n <= 0 {
+		return in, nil
+	}
+	names := strings.Split(getenv("LISTEN_FDNAMES"), ":")
+	for i := range n {
+		f := os.NewFile(uintptr(firstInherited+i), fmt.Sprint("socket ", i))
+		ln, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("inherited socket %d: %w", i, err)
+		}
+		if i < len(names) && names[i] != "" && names[i] != "unknown" {
+			in.byName[names[i]] = append(in.byName[names[i]], ln)
+		}
+		in.byAddr[addressOf(ln.Addr())] = ln
+	}
+	return in, nil
+}
+
+func addressOf(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// listen opens the addresses of a service, or takes what was passed for it.
+func (in *inheritance) listen(service string, addresses []string) ([]net.Listener, error) {
+	if passed := in.byName[service]; len(passed) > 0 {
+		return passed, nil
+	}
+	var all []net.Listener
+	for _, a := range addresses {
+		ln := in.byAddr[a]
+		if ln == nil {
+			var err error
+			if ln, err = open(a); err != nil {
+				for _, l := range all {
+					l.Close()
+				}
+				return nil, &mail.Error{Kind: mail.Internal, Err: err,
+					Text: fmt.Sprintf("cannot listen on %s for %s", a, service)}
+			}
+		}
+		all = append(all, ln)
+	}
+	return all, nil
+}
+
+func open(address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return net.Listen("tcp", address)
+	}
+	// The lock on the data directory says that no other server of ours
+	// uses the path; what is left of a crashed one is in the way.
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("another server answers on %s", path)
+		}
+		os.Remove(path)
+	}
+	return net.Listen("unix", path)
+}

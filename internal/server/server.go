@@ -1,0 +1,302 @@
+// Package server wires, starts and stops everything: it opens the engine of
+// a data directory, opens the doors, and serves until it is told to stop.
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"postrider/internal/auth"
+	"postrider/internal/control"
+	"postrider/internal/datadir"
+	"postrider/internal/engine"
+	"postrider/internal/journal"
+	"postrider/internal/mail"
+	"postrider/internal/settings"
+)
+
+// Options say what to serve.
+type Options struct {
+	Dir *datadir.Dir // the caller holds its lock
+	// Config is the settings file of --config; empty means postrider.toml
+	// in the data directory, if it exists.
+	Config        string
+	Sets          []string // KEY=VALUE of --set
+	AcceptRestore bool     // serve a database older than its volumes
+	Version       string
+	Stderr        io.Writer // for log.target=stderr
+}
+
+// A Server is an open engine with its doors.
+type Server struct {
+	*engine.Engine
+	auth    *auth.Authenticator
+	control *control.Control
+	journal *journal.Journal
+
+	options Options
+	started time.Time
+	certs   *certStore
+	metrics *prometheus.Registry
+	doors   []*door
+	first   *control.AccountPasswordReply
+	changes []func()
+
+	fatal    chan error
+	stop     chan struct{}
+	stopOnce sync.Once
+	group    sync.WaitGroup
+	cancel   context.CancelFunc
+}
+
+// New opens the data directory and makes ready; nothing is served yet.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	s := &Server{options: o, started: time.Now(), stop: make(chan struct{}),
+		fatal: make(chan error, 1), metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	cfg := engine.Config{Dir: o.Dir, File: o.Config, Set: o.Sets, AcceptRestore: o.AcceptRestore,
+		Fatal: func(err error) { s.fatal <- err }}
+	if err := s.openJournal(cfg); err != nil {
+		return nil, err
+	}
+	cfg.Log = s.logger("store")
+	if s.Engine, err = engine.Open(ctx, cfg); err != nil {
+		return nil, err
+	}
+	for _, w := range s.Warnings {
+		s.logger("settings").Warn(w)
+	}
+	return s, s.prepare(ctx)
+}
+
+// openJournal opens the log as file and flags want it; followLog adds what
+// the database says.
+func (s *Server) openJournal(cfg engine.Config) error {
+	reg, _, err := engine.Settings(cfg)
+	if err != nil {
+		return err
+	}
+	v := reg.Current()
+	levels, err := journal.ParseLevels(v.List(settings.LogLevels))
+	if err != nil {
+		return err
+	}
+	s.journal, err = journal.New(journal.Config{
+		Target: v.String(settings.LogTarget), Format: v.String(settings.LogFormat),
+		Directory: cfg.Dir.Resolve(v.String(settings.LogDirectory)),
+		Keep:      v.Duration(settings.LogKeep), Level: v.Int(settings.LogLevel), Levels: levels,
+		Stderr: s.options.Stderr})
+	return err
+}
+
+func (s *Server) logger(component string) *slog.Logger { return s.journal.For(component) }
+
+func (s *Server) prepare(ctx context.Context) (err error) {
+	if err := s.openCerts(); err != nil {
+		return err
+	}
+	cfg := s.Engine.Auth()
+	cfg.Log = s.logger("auth")
+	s.auth = auth.New(cfg)
+	s.control = s.Engine.Control(s.auth, s, s.logger("control"))
+	if s.first, err = s.control.FirstRun(ctx); err != nil {
+		return err
+	}
+	s.buildDoors()
+	s.onChange(s.followLog)
+	s.followLog()
+	s.Settings.Subscribe(func(_, _ *settings.Values) {
+		for _, f := range s.changes {
+			f()
+		}
+	})
+	return nil
+}
+
+// First is the account that a first run has made, with its password; nil
+// otherwise.
+func (s *Server) First() *control.AccountPasswordReply { return s.first }
+
+// close closes what is open, in the order that loses nothing.
+func (s *Server) close() error {
+	var err error
+	if s.auth != nil {
+		s.auth.Close()
+	}
+	if s.Engine != nil {
+		err = s.Engine.Close()
+	}
+	if s.journal != nil {
+		err = errors.Join(err, s.journal.Close())
+	}
+	return err
+}
+
+// Hostname is the name the server gives itself.
+func (s *Server) Hostname() string {
+	if h := s.Settings.Current().String(settings.ServerHostname); h != "" {
+		return h
+	}
+	h, err := os.Hostname()
+	if err != nil || h == "" {
+		return "localhost"
+	}
+	return h
+}
+
+// onChange has f called whenever a setting has changed. Only before Start.
+func (s *Server) onChange(f func()) { s.changes = append(s.changes, f) }
+
+// followLog gives the journal the levels of the settings.
+func (s *Server) followLog() {
+	v := s.Settings.Current()
+	if levels, err := journal.ParseLevels(v.List(settings.LogLevels)); err == nil {
+		s.journal.Configure(v.Int(settings.LogLevel), levels)
+	}
+}
+
+// Listen opens every configured address. It may be called as root, before
+// the process becomes its own user.
+func (s *Server) Listen() error {
+	in, err := inherit(os.Getenv)
+	if err != nil {
+		return err
+	}
+	v := s.Settings.Current()
+	for _, d := range s.doors {
+		if d.listeners, err = in.listen(d.name, v.List(d.listen)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start serves on everything that Listen opened and returns.
+func (s *Server) Start(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	token, err := s.Dir.Token()
+	if err != nil {
+		return err
+	}
+	socket, err := s.Dir.Listen()
+	if err != nil {
+		return err
+	}
+	s.group.Go(func() {
+		if err := control.Serve(ctx, socket, token, s.control); err != nil {
+			s.logger("control").Error("control socket", "error", err)
+		}
+	})
+	for _, d := range s.doors {
+		for _, ln := range d.listeners {
+			s.group.Go(func() {
+				if err := d.link.Serve(ctx, ln); err != nil && !errors.Is(err, net.ErrClosed) {
+					s.logger(d.name).Error("listener ended", "address", ln.Addr().String(), "error", err)
+				}
+			})
+		}
+	}
+	if err := s.startMetrics(ctx); err != nil {
+		return err
+	}
+	s.group.Go(func() { s.watchCerts(ctx) })
+	s.Settings.Started()
+	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version, "pid", os.Getpid(),
+		"host", s.Hostname())
+	return nil
+}
+
+// Wait returns when the server shall stop: because Stop was called, or with
+// an error when the store cannot go on.
+func (s *Server) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.stop:
+		return nil
+	case err := <-s.fatal:
+		return &mail.Error{Kind: mail.Internal, Err: err,
+			Text: "the store cannot be written; start the server again, which recovers"}
+	}
+}
+
+// Shutdown stops gracefully: no new connections, messages under way are
+// finished as long as ctx lives, all others are told 421. Then everything is
+// made durable and closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.logger("server").Log(ctx, journal.Major, "stopping")
+	var doors sync.WaitGroup
+	for _, d := range s.doors {
+		for _, ln := range d.listeners {
+			ln.Close()
+		}
+		doors.Go(func() { d.link.Shutdown(ctx) })
+	}
+	doors.Wait()
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.group.Wait()
+	return s.close()
+}
+
+// Stop implements control.Host.
+func (s *Server) Stop() { s.stopOnce.Do(func() { close(s.stop) }) }
+
+// Reload implements control.Host: settings and certificates are read again.
+func (s *Server) Reload(ctx context.Context) ([]string, error) {
+	if err := s.reloadFile(); err != nil {
+		return nil, err
+	}
+	notes, err := s.Settings.Refresh(ctx)
+	if err != nil {
+		return notes, err
+	}
+	if err := s.reloadCerts(); err != nil {
+		return notes, err
+	}
+	for _, key := range s.Settings.NeedRestart() {
+		notes = append(notes, key+" needs restart")
+	}
+	s.logger("server").Log(ctx, journal.Major, "reloaded")
+	return notes, nil
+}
+
+// reloadFile reads the settings file again; one that is gone sets nothing.
+func (s *Server) reloadFile() error {
+	name := s.options.Config
+	if name == "" {
+		name = s.Dir.Config()
+	}
+	content, err := os.ReadFile(name)
+	if err != nil && (s.options.Config != "" || !errors.Is(err, os.ErrNotExist)) {
+		return err
+	}
+	return s.Settings.LoadFile(name, content)
+}
+
+// Status implements control.Host.
+func (s *Server) Status(context.Context) (control.ServerStatus, error) {
+	st := control.ServerStatus{Version: s.options.Version, PID: os.Getpid(), Started: &s.started,
+		Hostname: s.Hostname(), DataDirectory: s.Dir.Path()}
+	for _, d := range s.doors {
+		for _, ln := range d.listeners {
+			st.Listeners = append(st.Listeners, control.Listener{Service: d.name,
+				Address: addressOf(ln.Addr()), Sessions: d.link.Stats().Open})
+		}
+	}
+	return st, nil
+}
