@@ -34,7 +34,11 @@ func (s *session) capa(context.Context, args) reply {
 	if s.state == authorization && s.conn.HasTLS() && s.conn.TLS() == nil {
 		list = append(list, "STLS")
 	}
-	delay := int(s.srv.limits.Load().LoginDelay / time.Second)
+	limits := s.srv.limits.Load()
+	delay, expire := int(limits.LoginDelay/time.Second), "NEVER"
+	if days := int(limits.Expire / (24 * time.Hour)); days > 0 {
+		expire = strconv.Itoa(days)
+	}
 	implementation := "IMPLEMENTATION Postrider"
 	if cfg.Version != "" {
 		implementation += "-" + cfg.Version
@@ -44,7 +48,7 @@ func (s *session) capa(context.Context, args) reply {
 		"RESP-CODES",
 		"AUTH-RESP-CODE",
 		"LOGIN-DELAY "+strconv.Itoa(delay),
-		"EXPIRE NEVER",
+		"EXPIRE "+expire,
 		"UTF8 USER",
 		"LANG",
 		implementation)

@@ -95,7 +95,10 @@ func (s *session) auth(ctx context.Context, a args) reply {
 		return s.notHere(err)
 	}
 	var response []byte // nil: none given
-	if a.n == 2 {
+	switch {
+	case a.n == 2 && string(a.words[1]) == "=":
+		response = []byte{} // RFC 5034 section 4: given, and of no octets
+	case a.n == 2:
 		if response, err = decode(a.words[1]); err != nil {
 			return bad(auth.ErrSyntax.Text)
 		}
@@ -131,12 +134,8 @@ func (s *session) step(ctx context.Context, response []byte) reply {
 	return reply{status: challenge, text: base64.StdEncoding.EncodeToString(question)}
 }
 
-// decode reads a SASL response. RFC 5034 section 4: "=" is an initial
-// response of no octets. The result is never nil without an error.
+// decode reads a SASL response. The result is never nil without an error.
 func decode(b []byte) ([]byte, error) {
-	if string(b) == "=" {
-		return []byte{}, nil
-	}
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
 	n, err := base64.StdEncoding.Strict().Decode(out, b)
 	return out[:n], err
@@ -167,7 +166,9 @@ func (s *session) refused(ctx context.Context, err error) reply {
 	case mail.Internal, mail.Full, mail.Damaged:
 		r = s.trouble(ctx, "login", err)
 	}
+	r.bad = true
 	if s.failed++; s.failed >= s.srv.limits.Load().FailedLogins {
+		r.text += "; too many failed logins, bye"
 		r.end = true
 	}
 	return r

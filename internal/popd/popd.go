@@ -71,26 +71,21 @@ type Config struct {
 	Now     func() time.Time      // nil is time.Now
 }
 
-// Limits of a session. A zero field stands for its default.
+// Limits of a session, and what else may change while it runs.
 type Limits struct {
-	// BadCommands is how many unknown, misplaced or malformed commands a
-	// session may give; the next one ends it. Default 20.
+	// BadCommands is how many wrong commands and failed logins together end
+	// a session; 0 is no limit.
 	BadCommands int
-	// FailedLogins is how many of them end a session. Default 3.
+	// FailedLogins is how many of them alone end a session; 0 stands for 3.
 	FailedLogins int
 	// LoginDelay is the time that must pass between two logins of an
-	// account (RFC 2449 section 6.5), in whole seconds. Default none.
+	// account (RFC 2449 section 6.5), in whole seconds; 0 is none.
 	LoginDelay time.Duration
-}
-
-func (l Limits) withDefaults() *Limits {
-	if l.BadCommands == 0 {
-		l.BadCommands = 20
-	}
-	if l.FailedLogins == 0 {
-		l.FailedLogins = 3
-	}
-	return &l
+	// Expire is what clients are told about how long mail is kept
+	// (RFC 2449 section 6.7), in whole days; 0 is for ever.
+	Expire time.Duration
+	// NoXMIT switches XTND XMIT off.
+	NoXMIT bool
 }
 
 // A Server makes the sessions of any number of listeners. It implements
@@ -122,7 +117,21 @@ func New(cfg Config) *Server {
 }
 
 // SetLimits changes the limits of all sessions, from the next command on.
-func (srv *Server) SetLimits(l Limits) { srv.limits.Store(l.withDefaults()) }
+func (srv *Server) SetLimits(l Limits) {
+	if l.FailedLogins == 0 {
+		l.FailedLogins = 3
+	}
+	srv.limits.Store(&l)
+}
+
+// Refuse says that there is no room for a session, for link.Config.Refuse.
+func (srv *Server) Refuse(c *link.Conn, why link.Refusal) {
+	text := "too many sessions"
+	if why == link.TooManyFromAddress {
+		text = "too many sessions from your address"
+	}
+	_, _ = c.WriteString("-ERR [SYS/TEMP] " + text + ", try again later\r\n")
+}
 
 // Open implements link.Handler: it greets.
 func (srv *Server) Open(_ context.Context, c *link.Conn) link.Session {

@@ -83,7 +83,7 @@ func (r *rig) start(o options) {
 	o.config.Store, o.config.Auth, o.config.Now = r.store, r.auth, r.clock.now
 	r.server = New(o.config)
 	r.links = link.New(link.Config{
-		Name: "pop", Handler: r.server,
+		Name: "pop", Handler: r.server, Refuse: r.server.Refuse,
 		Limits: func() link.Limits { return o.limits },
 		TLS:    func() *tls.Config { return o.tls },
 	})
@@ -202,8 +202,16 @@ func (r *rig) set(o *options, v golden.Setting) error {
 		r.auth.clear = w[0] == "yes"
 	case "noapop":
 		o.config.NoAPOP = true
-	case "noxmit":
+	case "nocomposer":
 		o.config.Composer = nil
+	case "noxmit":
+		o.config.Limits.NoXMIT = true
+	case "expire":
+		o.config.Limits.Expire = duration
+	case "sessions":
+		o.limits.Sessions = number
+	case "peraddress":
+		o.limits.PerAddress = number
 	case "version":
 		o.config.Version = w[0]
 	case "badcommands":

@@ -128,8 +128,9 @@ func (s *session) check(ctx context.Context) reply {
 // session goes on.
 func (s *session) answer(ctx context.Context, r reply) bool {
 	if r.bad {
-		if s.bad++; s.bad > s.srv.limits.Load().BadCommands {
-			r = fail("", "too many bad commands")
+		s.bad++
+		if most := s.srv.limits.Load().BadCommands; most > 0 && s.bad >= most && !r.end {
+			r.text += "; too many errors, bye"
 			r.end = true
 		}
 	}

@@ -154,8 +154,8 @@ func TestSetLimits(t *testing.T) {
 	c := r.dial()
 	c.ask("BAD", "-ERR unknown")
 	c.ask("BAD", "-ERR unknown")
-	r.server.SetLimits(Limits{BadCommands: 2})
-	c.ask("BAD", "-ERR too many")
+	r.server.SetLimits(Limits{BadCommands: 3})
+	c.ask("BAD", "-ERR unknown command; too many")
 	if _, err := c.in.ReadByte(); err != io.EOF {
 		t.Errorf("got %v, want EOF", err)
 	}

@@ -191,7 +191,7 @@ func (s *session) noop(context.Context, args) reply { return ok("") }
 func (s *session) last(context.Context, args) reply { return ok(strconv.Itoa(s.drop.last)) }
 
 // quit is QUIT of RFC 1939 sections 4 and 6. Only here are marked messages
-// removed, all of them or none.
+// removed; what could not be removed is there again the next time.
 func (s *session) quit(ctx context.Context, _ args) reply {
 	r := ok("bye")
 	if s.state == transaction {
@@ -215,7 +215,7 @@ func (s *session) update(ctx context.Context) reply {
 	}
 	if err := s.srv.cfg.Store.Expunge(ctx, d.account, store.Inbox, uids); err != nil {
 		r := s.trouble(ctx, "removing messages", err)
-		r.text = "no message was removed; " + r.text
+		r.text = "not all marked messages are removed; " + r.text
 		return r
 	}
 	s.srv.metrics.deleted.Add(float64(len(uids)))

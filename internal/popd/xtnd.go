@@ -36,7 +36,7 @@ func (s *session) xtnd(ctx context.Context, a args) reply {
 // submission in disguise and enters the same hall. Like a password, it wants
 // TLS where clear text is not allowed.
 func (s *session) xmit(ctx context.Context) reply {
-	if s.srv.cfg.Composer == nil {
+	if s.srv.cfg.Composer == nil || s.srv.limits.Load().NoXMIT {
 		return fail("", "sending is not available")
 	}
 	if !s.srv.cfg.Auth.Plaintext(s.channel()) {
