@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"postrider/internal/blob"
@@ -38,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"unknown group", testUnknownGroup},
 		{"groups are apart", testGroups},
 		{"move", testMove},
+		{"move and remove", testRemove},
+		{"concurrent drafts", testConcurrent},
 		{"empty batch", testEmptyBatch},
 	}
 	for _, test := range tests {
@@ -457,6 +460,100 @@ func testMove(t *testing.T, u *suite) {
 	}
 	_, err := u.s.Move(t.Context(), blob.Location{Volume: 12345, Offset: 5000, Size: 1})
 	u.wantKind("Move of nothing", err, mail.NotFound)
+}
+
+// testRemove empties all sealed volumes, as compaction does.
+func testRemove(t *testing.T, u *suite) {
+	var bodies [][]byte
+	var locs []blob.Location
+	for i := range 12 {
+		pair := [][]byte{Body(9000, uint64(i)), Body(70_000, uint64(i))}
+		bodies = append(bodies, pair...)
+		locs = append(locs, u.put(0, pair...)...)
+	}
+	removed := 0
+	for _, v := range u.s.Volumes() {
+		if !v.Sealed {
+			u.wantKind("Remove of an open volume", u.s.Remove(t.Context(), v.Number), mail.Conflict)
+			continue
+		}
+		for i, loc := range locs {
+			if loc.Volume != v.Number {
+				continue
+			}
+			to, err := u.s.Move(t.Context(), loc)
+			if err != nil {
+				t.Fatalf("Move: %v", err)
+			}
+			locs[i] = to
+		}
+		if err := u.s.Remove(t.Context(), v.Number); err != nil {
+			t.Fatalf("Remove: %v", err)
+		}
+		removed++
+		_, err := u.s.Open(blob.Location{Volume: v.Number, Offset: 5000, Size: 1})
+		u.wantKind("Open of a removed volume", err, mail.NotFound)
+		u.wantKind("second Remove", u.s.Remove(t.Context(), v.Number), mail.NotFound)
+	}
+	for i, loc := range locs {
+		u.wantBody(loc, bodies[i])
+	}
+	if metas, _ := u.records(0); len(metas) != len(bodies) {
+		t.Errorf("records after %d removals: got %v, want %d", removed, metas, len(bodies))
+	}
+	if metas, _ := u.records(6); len(metas) != 12 {
+		t.Errorf("records after batch 6: got %v, want 12", metas)
+	}
+}
+
+// testConcurrent has sessions that write while a committer runs.
+func testConcurrent(t *testing.T, u *suite) {
+	const sessions, each = 8, 6
+	ready := make(chan blob.Draft, sessions)
+	var wg sync.WaitGroup
+	for i := range sessions {
+		wg.Go(func() {
+			for k := range each {
+				d, err := u.s.NewDraft(t.Context(), k%2)
+				if err != nil {
+					t.Errorf("NewDraft: %v", err)
+					return
+				}
+				if _, err := d.Write(Body(1000+i*30_000, uint64(i))); err != nil {
+					t.Errorf("Write: %v", err)
+				}
+				if err := d.Finish(t.Context()); err != nil {
+					t.Errorf("Finish: %v", err)
+				}
+				ready <- d
+			}
+		})
+	}
+	go func() { wg.Wait(); close(ready) }()
+	locs := map[blob.Location][]byte{}
+	for d := range ready {
+		body := make([]byte, d.Size())
+		if n, err := d.ReadAt(body, 0); n != len(body) {
+			t.Fatalf("ReadAt: got %d, %v", n, err)
+		}
+		b := u.s.Begin(u.batch, u.batch-1)
+		loc, err := b.Add(0, d, nil)
+		if err == nil {
+			err = b.Sync()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.batch++
+		d.Discard()
+		locs[loc] = body
+	}
+	if len(locs) != sessions*each {
+		t.Errorf("got %d places, want %d", len(locs), sessions*each)
+	}
+	for loc, body := range locs {
+		u.wantBody(loc, body)
+	}
 }
 
 func testEmptyBatch(t *testing.T, u *suite) {

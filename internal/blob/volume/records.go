@@ -113,13 +113,12 @@ func (v *survey) read(ctx context.Context, f *file, after uint64) error {
 // tell calls fn for the records of a file that nobody told yet.
 func (v *survey) tell(ctx context.Context, f *file, after uint64,
 	fn func(blob.Record) error) error {
-	gapAt, before := int64(-1), uint64(0)
+	gapAt := int64(-1)
 	err := v.s.scan(ctx, f, after, func(r *found) error {
 		if gapAt >= 0 {
-			v.s.broken(f, gapAt, before, r.batch)
+			v.s.broken(f, gapAt, r.batch, brokenBefore)
 			gapAt = -1
 		}
-		before = max(before, r.batch)
 		if r.batch <= after && after > 0 || v.unconfirmed(f.number, r) ||
 			r.kind != kindMessage && r.kind != kindReference {
 			return nil
@@ -149,7 +148,7 @@ func (v *survey) tellOne(ctx context.Context, f *file, r *found,
 		return err
 	}
 	if !ok {
-		v.s.brokenRecord(f, r, "the body of a record is broken or gone")
+		v.s.broken(f, r.at, r.batch, "the body of a record is broken or gone")
 		return nil
 	}
 	meta, ok, err := r.metaBytes()
@@ -157,7 +156,7 @@ func (v *survey) tellOne(ctx context.Context, f *file, r *found,
 		return err
 	}
 	if !ok {
-		v.s.brokenRecord(f, r, "the meta of a record is broken")
+		v.s.broken(f, r.at, r.batch, "the meta of a record is broken")
 		return nil
 	}
 	if copied {

@@ -9,6 +9,8 @@ import (
 // maxIdle is how many lent files of an earlier run are used further.
 const maxIdle = 16
 
+const brokenBefore = "broken records before intact ones"
+
 // readHead learns what a file is. It says no for one that a crash left
 // without a head: nothing can be in it, and it is removed.
 func (s *Store) readHead(f *file) (keep bool, err error) {
@@ -184,7 +186,7 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 		}
 		if r.at != w.end {
 			whole = false
-			s.broken(f, w.end, f.batch.Load(), r.batch)
+			s.broken(f, w.end, r.batch, brokenBefore)
 		}
 		w.end = r.end()
 		f.batch.Store(max(f.batch.Load(), r.batch))
@@ -207,26 +209,22 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 	return w, whole, nil
 }
 
-// broken reports broken records between intact ones, of batches up to before
-// and from next on. A batch that was under way in a crash may look so; behind
-// what was confirmed, and before what was, it is the disk.
-func (s *Store) broken(f *file, at int64, before, next uint64) {
-	if next > before || f.kind == movedFile {
-		s.log.Warn("broken records of an unfinished batch", "volume", f.number, "offset", at,
-			"batch", next)
+// broken reports broken records before intact ones, or, with what, a record
+// that is broken behind its header. In the last batch of all
+// a crash may have done it; elsewhere it is the disk. Next is the batch of what
+// is broken, or of what follows it.
+func (s *Store) broken(f *file, at int64, next uint64, what string) {
+	s.mu.RLock()
+	last := true
+	for _, other := range s.files {
+		last = last && (other.kind == movedFile || other.batch.Load() <= next)
+	}
+	s.mu.RUnlock()
+	if last || f.kind == movedFile {
+		s.log.Warn("batch not finished: "+what, "volume", f.number, "offset", at, "batch", next)
 		return
 	}
-	s.damage(f.number, at, "broken records before intact ones")
-}
-
-// brokenRecord reports a record that is broken behind its header. In a file's
-// last batch a crash may have done it.
-func (s *Store) brokenRecord(f *file, r *found, what string) {
-	if r.batch >= f.batch.Load() || f.kind == movedFile {
-		s.log.Warn(what, "volume", f.number, "offset", r.at, "batch", r.batch)
-		return
-	}
-	s.damage(f.number, r.at, what)
+	s.damage(f.number, at, what)
 }
 
 // newestSlot returns the slot of the highest batch up to limit.
