@@ -9,7 +9,8 @@ import (
 // table holds every key of Postrider under its number. Sections stand
 // together, in the order of the reference manual.
 var table = [count]Key{
-	ServerHostname: {Name: "server.hostname", Type: String, Scope: Node, Item: checkHost,
+	ServerHostname: {Name: "server.hostname", Type: String, Scope: Node, Restart: true,
+		Item: checkHost,
 		Help: "The name this server gives itself in greetings, Received lines and its own " +
 			"certificate. Empty means the name of the machine."},
 	ServerUser: {Name: "server.user", Type: String, Scope: Node, Restart: true, Boot: true,
@@ -33,18 +34,19 @@ var table = [count]Key{
 			"refused."},
 	SMTPSessions: {Name: "smtp.sessions", Type: Int, Default: "20000", Zero: "none",
 		Min: 1, Max: 1_000_000,
-		Help: "Connections at a time on all listeners for SMTP, submission and LMTP together. " +
+		Help: "Connections at a time for each of SMTP, submission, submissions and LMTP. " +
 			"The limit of open files of the process bounds them as well."},
 	SMTPSessionsPerAddress: {Name: "smtp.sessions_per_address", Type: Int, Default: "100",
 		Zero: "none", Min: 1, Max: 1_000_000,
 		Help: "Connections at a time from one address (IPv6: one /64 network). Networks in " +
 			"limits.exempt are not counted."},
-	SMTPCommands: {Name: "smtp.commands", Type: Int, Default: "5000", Zero: "none",
-		Min: 200, Max: 10_000_000,
-		Help: "Commands that a session may send after its last accepted message."},
-	SMTPErrors: {Name: "smtp.errors", Type: Int, Default: "20", Zero: "none",
+	SMTPCommands: {Name: "smtp.commands", Type: Int, Default: "1000000", Zero: "none",
+		Min: 200, Max: 1_000_000_000,
+		Help: "Commands that a client may send in one session."},
+	SMTPErrors: {Name: "smtp.errors", Type: Int, Default: "50", Zero: "none",
 		Min: 3, Max: 10_000,
-		Help: "Wrong commands and refused recipients after which a session is closed."},
+		Help: "Refusals, of wrong commands as well as of recipients, after which a session is " +
+			"closed."},
 	SMTPCommandTimeout: {Name: "smtp.command_timeout", Type: Duration, Default: "5m",
 		Min: int64(time.Second), Max: int64(24 * time.Hour),
 		Help: "How long a whole command may take to come. RFC 5321 wants at least five minutes."},
@@ -79,7 +81,7 @@ var table = [count]Key{
 		Help:    "Where mail is fetched by POP3, with STLS. The standard port is 110."},
 	POPSessions: {Name: "pop.sessions", Type: Int, Default: "20000", Zero: "none",
 		Min: 1, Max: 1_000_000,
-		Help: "Connections at a time on all POP3 listeners together."},
+		Help: "Connections at a time for each of POP3 and POP3 over TLS."},
 	POPSessionsPerAddress: {Name: "pop.sessions_per_address", Type: Int, Default: "100",
 		Zero: "none", Min: 1, Max: 1_000_000,
 		Help: "Connections at a time from one address (IPv6: one /64 network). Networks in " +
@@ -160,10 +162,9 @@ var table = [count]Key{
 	QuotaDefault: {Name: "quota.default", Type: Size, Default: "none", Zero: "none",
 		Min: 1 << 10, Max: 1 << 50,
 		Help: "How much mail a new account may keep, unless it is given a quota of its own."},
-	TraceKeep: {Name: "trace.keep", Type: Duration, Default: "30d", Zero: "none",
+	TraceKeep: {Name: "trace.keep", Type: Duration, Default: "30d", Zero: "forever",
 		Min: int64(time.Hour), Max: int64(36500 * 24 * time.Hour),
-		Help: "How long the story of each message is kept for the trace command. None keeps " +
-			"no traces."},
+		Help: "How long the story of each message is kept for the trace command."},
 
 	LogLevel: {Name: "log.level", Type: Int, Default: "3", Min: 1, Max: 5,
 		Help: "How much is logged: 1 failures, 2 also major events, 3 also problems, 4 also " +
