@@ -57,10 +57,12 @@ type Conn struct {
 	refused  bool // has no place; the server counts it among the refusals
 	parkable bool
 
+	placed  bool // has a place of Limits.Sessions; under the server's mutex
+	counted bool // is counted under its address; under the server's mutex
+
 	mu      sync.Mutex
 	waiting bool // Shutdown may interrupt the read
 	parked  bool
-	counted bool // in the server's count of its address
 	exempt  bool
 	remote  netip.AddrPort
 	local   netip.AddrPort

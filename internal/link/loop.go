@@ -22,6 +22,10 @@ const (
 	lingerBytes    = 256 << 10
 )
 
+// maxLingering bounds the connections that linger at a time, as they have no
+// place any more; those above close at once.
+const maxLingering = 1000
+
 var errTooLong = errors.New("line too long")
 
 // work lets the connection work until it ends or is parked. First comes
@@ -181,9 +185,11 @@ func (c *Conn) panicked(v any) {
 		slog.String("stack", string(debug.Stack())))
 }
 
-// finish ends the session and the connection.
+// finish ends the session and the connection. Its place is free before the
+// farewell leaves: who reads that may come again at once.
 func (c *Conn) finish() {
 	c.phase = busy
+	c.srv.release(c)
 	if !c.gone {
 		c.Flush()
 	}
@@ -214,6 +220,10 @@ func (c *Conn) close() {
 	defer c.raw.Close()
 	half, ok := c.raw.(interface{ CloseWrite() error })
 	if c.gone || c.sendErr != nil || !ok {
+		return
+	}
+	defer c.srv.linger.Add(-1)
+	if c.srv.linger.Add(1) > maxLingering {
 		return
 	}
 	wait := lingerTime

@@ -27,7 +27,7 @@ func (c *Conn) open() bool {
 	}
 	if !c.srv.admit(c) {
 		c.disarm()
-		c.srv.remove(c) // a refusal must not take up a place
+		c.srv.release(c) // a refusal must not take up a place
 		c.refused = c.srv.mayRefuse(TooManyFromAddress)
 		c.gone = !c.refused
 		if c.refused {

@@ -78,6 +78,7 @@ type Server struct {
 	refused  [2]atomic.Uint64
 	panics   atomic.Uint64
 	parked   atomic.Int64
+	linger   atomic.Int64 // connections that wait for their peer to close
 	woken    atomic.Uint64
 	refusing sync.WaitGroup
 
@@ -86,7 +87,9 @@ type Server struct {
 	conns     map[*Conn]struct{}
 	perAddr   map[netip.Addr]int // IPv6: the /64
 	refusals  int                // under way
+	places    int                // taken, of Limits.Sessions
 	empty     chan struct{}      // closed when stopping and conns is empty
+	emptied   sync.Once
 }
 
 // New makes a server; Name, Handler and Limits must be set.
@@ -163,9 +166,11 @@ func (s *Server) ServeConn(nc net.Conn) {
 	c.parkable = c.parkable && canPark
 	limit := s.cfg.Limits().Sessions
 	s.mu.Lock()
-	full := limit > 0 && len(s.conns) >= limit
+	full := limit > 0 && s.places >= limit
 	stopping := s.stopping.Load()
 	if !full && !stopping {
+		s.places++
+		c.placed = true
 		s.conns[c] = struct{}{}
 	}
 	s.mu.Unlock()
@@ -217,14 +222,14 @@ func network(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// remove forgets c; it may be called twice.
-func (s *Server) remove(c *Conn) {
+// release gives back c's place and its count; it may be called twice.
+func (s *Server) release(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.conns[c]; !ok {
-		return
+	if c.placed {
+		c.placed = false
+		s.places--
 	}
-	delete(s.conns, c)
 	if c.counted {
 		c.counted = false
 		key := network(c.remote.Addr())
@@ -232,8 +237,15 @@ func (s *Server) remove(c *Conn) {
 			delete(s.perAddr, key)
 		}
 	}
+}
+
+// remove forgets c, which is closed.
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 	if s.stopping.Load() && len(s.conns) == 0 {
-		close(s.empty)
+		s.emptied.Do(func() { close(s.empty) })
 	}
 }
 
@@ -264,9 +276,9 @@ func (s *Server) refusalDone() {
 // when no session is left, or a second after the cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	first := !s.stopping.Swap(true)
-	if first && len(s.conns) == 0 {
-		close(s.empty)
+	s.stopping.Store(true)
+	if len(s.conns) == 0 {
+		s.emptied.Do(func() { close(s.empty) })
 	}
 	for ln := range s.listeners {
 		ln.Close()

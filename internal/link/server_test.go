@@ -212,6 +212,18 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestPlaceIsFree comes again as soon as the farewell is read, without having
+// closed the connection before.
+func TestPlaceIsFree(t *testing.T) {
+	s := newServer(t, Config{Limits: limits(func(l *Limits) { l.Sessions, l.PerAddress = 1, 1 })})
+	addr := listen(t, s)
+	for range 50 {
+		p := dial(t, addr)
+		p.send("quit\r\n")
+		p.want("hello", "bye")
+	}
+}
+
 // TestRefusedByHandler reads all that a handler without a session wrote.
 func TestRefusedByHandler(t *testing.T) {
 	p := dial(t, listen(t, newServer(t, Config{Handler: &greeter{refuse: true}})))
