@@ -267,3 +267,9 @@ func mustTLS(t testing.TB) *tls.Config {
 	}
 	return c
 }
+
+// clientTLS trusts nobody's certificate and everybody.
+func clientTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	return &tls.Config{InsecureSkipVerify: true}
+}

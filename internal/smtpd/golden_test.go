@@ -71,7 +71,7 @@ func (l *logText) String() string {
 	return l.b.String()
 }
 
-func newBench(t *testing.T, setup golden.Setup) *bench {
+func newBench(t testing.TB, setup golden.Setup) *bench {
 	t.Helper()
 	b := &bench{hall: &fakeHall{}, own: DefaultLimits()}
 	b.limits = link.Limits{
@@ -96,7 +96,7 @@ func newBench(t *testing.T, setup golden.Setup) *bench {
 	return b
 }
 
-func (b *bench) set(t *testing.T, cfg *Config, s golden.Setting) error {
+func (b *bench) set(t testing.TB, cfg *Config, s golden.Setting) error {
 	switch s.Key + " " + s.Value {
 	case "mode smtp":
 	case "mode submission":

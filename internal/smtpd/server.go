@@ -52,7 +52,7 @@ type Limits struct {
 	Recipients      int   // of a message; RFC 5321 wants 100 at least
 	Messages        int   // begun in a session (MAILMAX of RFC 9422); 0 is none
 	Commands        int   // in a session; 0 is none
-	Errors          int   // replies of class 4 and 5 in a session; 0 is none
+	Errors          int   // refused commands in a session; 0 is none, as LMTP may want it
 	Unknown         int   // commands in a session that are none; 0 is none
 	AuthAttempts    int   // failed logins in a session; 0 is none
 	SessionsPerUser int   // sessions logged in as one account; 0 is none
@@ -147,8 +147,10 @@ func (s *Server) Open(_ context.Context, c *link.Conn) link.Session {
 	ss.visitor.Local = c.Local()
 	ss.visitor.TLS = c.TLS()
 	s.count.sessions.Inc()
-	ss.debug("session open", slog.String("remote", ss.visitor.Remote.String()),
-		slog.Bool("tls", ss.visitor.TLS != nil))
+	if ss.enabled(slog.LevelDebug) {
+		ss.debug("session open", slog.String("remote", ss.visitor.Remote.String()),
+			slog.Bool("tls", ss.visitor.TLS != nil))
+	}
 	protocol := "ESMTP"
 	if s.cfg.Mode == LMTP {
 		protocol = "LMTP"

@@ -97,8 +97,10 @@ func (s *session) Expire(why link.Reason) {
 func (s *session) Close() {
 	s.forget()
 	s.logout()
-	s.debug("session closed", slog.Int("messages", s.messages),
-		slog.Int("commands", s.commands), slog.Int("errors", s.errors))
+	if s.enabled(slog.LevelDebug) {
+		s.debug("session closed", slog.Int("messages", s.messages),
+			slog.Int("commands", s.commands), slog.Int("errors", s.errors))
+	}
 }
 
 // command finds the command in its table, checks what the table says, and
@@ -164,18 +166,38 @@ func (s *session) finish(r *mail.Reply) bool {
 	if r == nil {
 		return !s.closing
 	}
-	if r.Code >= 400 && r.Code != 421 {
-		s.errors++
-		if limit := s.srv.limits.Load().Errors; limit > 0 && s.errors > limit {
-			s.write(r)
-			r = replyErrors
-		}
+	if s.tooManyErrors(r) {
+		s.write(r)
+		r = replyErrors
 	}
 	s.write(r)
 	if r.Code == 421 {
-		s.log().Info("session ended by the server", s.attrs(slog.String("reply", r.Error()))...)
+		s.ended(r)
 	}
 	return r.Code != 421 && r.Code != 221 && !s.closing
+}
+
+// tooManyErrors counts a refusal. That of a recipient above the limit is
+// none: its sender does as RFC 5321 section 4.5.3.1.10 wants it.
+func (s *session) tooManyErrors(r *mail.Reply) bool {
+	if r.Code < 400 || r.Code == 421 || r == replyTooMany {
+		return false
+	}
+	s.errors++
+	limit := s.srv.limits.Load().Errors
+	return limit > 0 && s.errors > limit
+}
+
+// ended logs why the server ends the session. Who was only slow is no news.
+func (s *session) ended(r *mail.Reply) {
+	level := slog.LevelInfo
+	if r == replyTimeout || r == replyShutdown {
+		level = slog.LevelDebug
+	}
+	if s.enabled(level) {
+		s.log().Log(context.Background(), level, "session ended by the server", s.attrs(
+			slog.String("remote", s.visitor.Remote.String()), slog.String("reply", r.Error()))...)
+	}
 }
 
 // write is the only place where replies go to the connection.
