@@ -189,6 +189,15 @@ func settingsCommands() []command {
 func mailCommands() []command {
 	return []command{
 		{
+			name: "log", max: 0,
+			flags: []string{"follow", "f", "lines", "all", "level", "component", "config"},
+			short: "show the log",
+			long: "It reads the log files in the data directory, and needs no running server. With " +
+				"--follow it goes on until it is interrupted.",
+			examples: []string{"postrider log -f", "postrider log --level 1 --all"},
+			run:      showLog,
+		},
+		{
 			name: "check", max: 0, flags: []string{"repair", "config"},
 			short: "prove that everything stored is sound",
 			long: "Exit status 6 tells that damage was found. --repair mends what can be mended; " +

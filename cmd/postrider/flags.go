@@ -32,6 +32,8 @@ type options struct {
 	since         string
 	limit         int
 	lines         int
+	level         int
+	component     string
 	host          string
 	addresses     list
 	main          bool
@@ -74,6 +76,8 @@ func (c *call) flags() *flag.FlagSet {
 	fs.StringVar(&o.since, "since", "", "`WHEN` only later ones: 2h, 3d, or a date")
 	fs.IntVar(&o.limit, "limit", 0, "`N` at most so many")
 	fs.IntVar(&o.lines, "lines", 50, "`N` so many of the last records")
+	fs.IntVar(&o.level, "level", 0, "`N` only records of level N (1 failures … 5 all) and below")
+	fs.StringVar(&o.component, "component", "", "`NAME` only records of this part, such as smtp")
 	fs.StringVar(&o.host, "host", "", "`NAME` the server's own name; else mail.DOMAIN")
 	fs.Var(&o.addresses, "address", "`IP` under which the server is reached; may be repeated")
 	fs.BoolVar(&o.main, "main", false, "make it the main domain")

@@ -40,7 +40,7 @@ func exitStatus(err error) int {
 		return exitNotFound
 	case mail.Exists:
 		return exitExists
-	case mail.Unreachable:
+	case mail.Unreachable, mail.Locked:
 		return exitUnreachable
 	case mail.Damaged:
 		return exitDamaged

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -29,8 +30,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"data":   makeData,
-			"status": wantStatus,
+			"data":    makeData,
+			"status":  wantStatus,
+			"waitfor": waitFor,
 		},
 	})
 }
@@ -59,4 +61,16 @@ func wantStatus(ts *testscript.TestScript, _ bool, args []string) {
 
 func withData(ts *testscript.TestScript, args []string) []string {
 	return append([]string{"--data", ts.MkAbs("d")}, args...)
+}
+
+// waitFor is "waitfor FILE": the file exists when it returns.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not appear", path)
 }

@@ -15,6 +15,19 @@ import (
 func serverCommands() []command {
 	return []command{
 		{
+			name: "serve", max: 0, flags: []string{"config", "set", "accept-restore"},
+			short: "run the server",
+			long: "It stays in the foreground. The first time it makes the data directory, the " +
+				"domain localhost and the account postmaster@localhost, and listens on loopback on " +
+				"high ports. SIGTERM and Ctrl-C stop it after the messages under way; SIGHUP has it " +
+				"read certificates and settings again.",
+			examples: []string{
+				"postrider serve",
+				"postrider serve --data /srv/mail --set smtp.listen=127.0.0.1:3025",
+			},
+			run: serve,
+		},
+		{
 			name: "status", max: 0,
 			short: "tell how the server is",
 			long:  "Exit status 5 tells that none runs.",
