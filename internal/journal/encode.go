@@ -69,6 +69,10 @@ func (jsonEncoder) head(b []byte, t time.Time, level int, component, text string
 
 func (jsonEncoder) attr(b []byte, key, value string, bare bool) []byte {
 	b = append(b, ',')
+	switch key {
+	case "time", "level", "component", "text": // the record's own
+		key = "attr." + key
+	}
 	b = appendJSON(b, key)
 	b = append(b, ':')
 	if bare {

@@ -109,7 +109,7 @@ func TestForms(t *testing.T) {
 		`"text":"recipient refused\u001b[2J\u000a","peer":"192.0.2.1",` +
 		`"reply":"550 5.1.1 no \"x\"","empty":"","size":-5,"n":7,"tls":true,"x":1.5,` +
 		`"took":"1s","at":"2026-11-21T05:06:07.089+01:00","err":"broken\u0000pipe","ip":"::1",` +
-		`"nil":null,"list":"a, b","level":3,"account":"(journal.account)",` +
+		`"nil":null,"list":"a, b","attr.level":3,"account":"(journal.account)",` +
 		`"id":"0000000000001","bad":"<nil>","g.a":1,"g.h.password":"***","Password":"***",` +
 		`"apop_secret":"***","user":"***","bad utf8":"` + "\ufffd" + `","long":"ééé…"}
 `
