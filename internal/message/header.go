@@ -193,28 +193,29 @@ func is(name, want string, k kind) kind {
 }
 
 // header reads the header of a part, up to and with its empty line. If a
-// delimiter comes first, the part has no body, and the delimiter is returned.
+// delimiter comes first, the part has no body, the line end before the
+// delimiter is none of its header, and the delimiter is returned.
 func (p *parser) header(part *Part) (delimiter, bool) {
 	w := &p.w
 	part.HeaderOffset = w.offset()
 	w.keep = w.pos
+	var d delimiter
 	var raw string
 	var taken, ended bool
-	var d delimiter
 	for lineStart := true; ; {
 		if lineStart && len(p.stack) > 0 && w.fill(2) && bytes.HasPrefix(w.buf[w.pos:], dashes) {
 			d, ended = p.match()
 		}
 		var line []byte
-		if !ended {
-			d.start = w.offset()
+		var end int64
+		if ended {
+			end = max(d.start-d.eol, part.HeaderOffset)
+		} else {
 			line = w.line()
-			if line != nil {
-				d.start = w.offset()
-			}
+			end = w.offset()
 		}
 		last := line == nil || lineStart && blank(line)
-		n := int(d.start-w.base) - w.keep
+		n := int(end-w.base) - w.keep
 		if !taken && (last || n > p.headerLeft) {
 			taken = true
 			raw = p.takeHeader(part, n)
@@ -223,13 +224,12 @@ func (p *parser) header(part *Part) (delimiter, bool) {
 			if line == nil {
 				p.defects |= DefectNoBlankLine
 			}
-			break
+			part.HeaderLen = end - part.HeaderOffset
+			p.fields(part, raw)
+			return d, ended
 		}
 		lineStart = line[len(line)-1] == '\n'
 	}
-	part.HeaderLen = d.start - part.HeaderOffset
-	p.fields(part, raw)
-	return d, ended
 }
 
 // takeHeader copies the n kept bytes out of the window, as far as the limit
