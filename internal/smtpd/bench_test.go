@@ -26,7 +26,6 @@ type sink struct {
 func (s *sink) From(context.Context, *intake.Visitor, mail.Address, mail.MailParams) (
 	intake.Transaction, error,
 ) {
-	s.tx.sink = s
 	return &s.tx, nil
 }
 
@@ -49,7 +48,6 @@ func (t *sinkTx) Write(p []byte) (int, error) {
 }
 
 func (t *sinkTx) Commit(context.Context) (*intake.Receipt, error) {
-	t.receipt.ID = "0123456789abc"
 	return &t.receipt, nil
 }
 
@@ -100,6 +98,8 @@ func newTalker(tb testing.TB, addr string) *talker {
 func newSinkBench(tb testing.TB) (addr string, s *sink) {
 	tb.Helper()
 	s = &sink{}
+	s.tx.sink = s
+	s.tx.receipt.ID = "0123456789abc"
 	b := newBench(tb, nil)
 	b.srv.cfg.Hall = s
 	b.srv.log = slog.New(slog.DiscardHandler)

@@ -24,7 +24,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return v
 	}
 	return &Metrics{
-		replies:  vec("replies_total", "Replies sent, by the first digit of their code.", "door", "class"),
+		replies: vec("replies_total", "Replies sent, by the first digit of their code.",
+			"door", "class"),
 		sessions: vec("sessions_total", "Sessions begun.", "door"),
 		messages: vec("messages_total", "Messages accepted.", "door"),
 		bytes:    vec("message_bytes_total", "Bytes of the messages accepted.", "door"),

@@ -28,7 +28,9 @@ func TestSplitVerb(t *testing.T) {
 }
 
 func TestParseHello(t *testing.T) {
-	for _, s := range []string{"x", "mx.example.org", "[192.0.2.1]", "[IPv6:::1]", "my_pc", "bücher"} {
+	for _, s := range []string{
+		"x", "mx.example.org", "[192.0.2.1]", "[IPv6:::1]", "my_pc", "bücher",
+	} {
 		if got, ok := ParseHello([]byte(s)); !ok || got != s {
 			t.Errorf("%q: got %q, %t", s, got, ok)
 		}

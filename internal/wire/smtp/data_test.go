@@ -95,7 +95,8 @@ func TestDecoder(t *testing.T) {
 // encoder undoes it.
 func FuzzData(f *testing.F) {
 	for _, s := range []string{
-		".\r\n", "a\r\n.\r\n", "..\r\n.\r\n", "a\n.\r\n.\r\n", "\r\n.\r\r\n.\r\nx", "a\r.\r\n\r\n.\r\n", "\r",
+		".\r\n", "a\r\n.\r\n", "..\r\n.\r\n", "a\n.\r\n.\r\n",
+		"\r\n.\r\r\n.\r\nx", "a\r.\r\n\r\n.\r\n", "\r",
 	} {
 		f.Add([]byte(s), uint8(3))
 	}
