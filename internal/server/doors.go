@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"net"
 	"net/netip"
 
@@ -54,8 +53,8 @@ func (s *Server) buildDoors() {
 		{name: "submissions", listen: settings.SubmissionsListen, handler: submission,
 			refuse: submission.Refuse, implicit: true},
 		{name: "lmtp", listen: settings.LMTPListen, handler: lmtp, refuse: lmtp.Refuse},
-		{name: "pop", listen: settings.POPListen, handler: pop, pop: true},
-		{name: "pops", listen: settings.POPSListen, handler: pop, pop: true,
+		{name: "pop", listen: settings.POPListen, handler: pop, refuse: pop.Refuse, pop: true},
+		{name: "pops", listen: settings.POPSListen, handler: pop, refuse: pop.Refuse, pop: true,
 			implicit: true},
 	}
 	for _, d := range s.doors {
@@ -69,7 +68,7 @@ func (s *Server) buildLink(d *door) {
 		limits, proxy = s.popLink, settings.POPProxyFrom
 	}
 	d.link = link.New(link.Config{Name: d.name, Handler: d.handler, Limits: limits,
-		TLS: func() *tls.Config { return s.certs.Config() }, Implicit: d.implicit, Refuse: d.refuse,
+		TLS: s.certs.Config, Implicit: d.implicit, Refuse: d.refuse,
 		Exempt: func(a netip.Addr) bool { return s.Settings.Current().Contains(settings.LimitsExempt, a) },
 		Proxy:  func(a netip.Addr) bool { return s.Settings.Current().Contains(proxy, a) },
 		Log:    s.logger(d.name)})

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 
+	"postrider/internal/link"
 	"postrider/internal/mail"
 )
 
@@ -55,7 +57,7 @@ func addressOf(a net.Addr) string {
 }
 
 // listen opens the addresses of a service, or takes what was passed for it.
-func (in *inheritance) listen(service string, addresses []string) ([]net.Listener, error) {
+func (in *inheritance) listen(ctx context.Context, service string, addresses []string) ([]net.Listener, error) {
 	if passed := in.byName[service]; len(passed) > 0 {
 		return passed, nil
 	}
@@ -64,7 +66,7 @@ func (in *inheritance) listen(service string, addresses []string) ([]net.Listene
 		ln := in.byAddr[a]
 		if ln == nil {
 			var err error
-			if ln, err = open(a); err != nil {
+			if ln, err = link.Listen(ctx, a); err != nil {
 				for _, l := range all {
 					l.Close()
 				}
@@ -75,21 +77,4 @@ func (in *inheritance) listen(service string, addresses []string) ([]net.Listene
 		all = append(all, ln)
 	}
 	return all, nil
-}
-
-func open(address string) (net.Listener, error) {
-	path, ok := strings.CutPrefix(address, "unix:")
-	if !ok {
-		return net.Listen("tcp", address)
-	}
-	// The lock on the data directory says that no other server of ours
-	// uses the path; what is left of a crashed one is in the way.
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("another server answers on %s", path)
-		}
-		os.Remove(path)
-	}
-	return net.Listen("unix", path)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postrider/internal/auth"
+	"postrider/internal/certs"
 	"postrider/internal/control"
 	"postrider/internal/datadir"
 	"postrider/internal/engine"
@@ -44,7 +45,7 @@ type Server struct {
 
 	options Options
 	started time.Time
-	certs   *certStore
+	certs   *certs.Store
 	metrics *prometheus.Registry
 	doors   []*door
 	first   *control.AccountPasswordReply
@@ -109,6 +110,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	}
 	cfg := s.Engine.Auth()
 	cfg.Log = s.logger("auth")
+	cfg.Certificate = s.certs.Certificate
 	s.auth = auth.New(cfg)
 	s.control = s.Engine.Control(s.auth, s, s.logger("control"))
 	if s.first, err = s.control.FirstRun(ctx); err != nil {
@@ -116,6 +118,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	}
 	s.buildDoors()
 	s.onChange(s.followLog)
+	s.onChange(s.followCerts)
 	s.followLog()
 	s.Settings.Subscribe(func(_, _ *settings.Values) {
 		for _, f := range s.changes {
@@ -169,14 +172,14 @@ func (s *Server) followLog() {
 
 // Listen opens every configured address. It may be called as root, before
 // the process becomes its own user.
-func (s *Server) Listen() error {
+func (s *Server) Listen(ctx context.Context) error {
 	in, err := inherit(os.Getenv)
 	if err != nil {
 		return err
 	}
 	v := s.Settings.Current()
 	for _, d := range s.doors {
-		if d.listeners, err = in.listen(d.name, v.List(d.listen)); err != nil {
+		if d.listeners, err = in.listen(ctx, d.name, v.List(d.listen)); err != nil {
 			return err
 		}
 	}

@@ -2,14 +2,80 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
+	"time"
+
+	"postrider/internal/certs"
+	"postrider/internal/settings"
 )
 
-type certStore struct{}
+// certConfig is what the settings say of certificates.
+func (s *Server) certConfig() (certs.Config, error) {
+	v := s.Settings.Current()
+	version, err := certs.ParseVersion(v.String(settings.TLSMinVersion))
+	if err != nil {
+		return certs.Config{}, err
+	}
+	resolve := func(paths []string) []string {
+		var list []string
+		for _, p := range paths {
+			list = append(list, s.Dir.Resolve(p))
+		}
+		return list
+	}
+	return certs.Config{
+		Certificates: resolve(v.List(settings.TLSCertificate)),
+		Keys:         resolve(v.List(settings.TLSKey)),
+		SelfMade:     s.Dir.Resolve("tls.pem"),
+		Hosts:        []string{s.Hostname()},
+		MinVersion:   version,
+	}, nil
+}
 
-func (*certStore) Config() *tls.Config { return nil }
+func (s *Server) openCerts() error {
+	cfg, err := s.certConfig()
+	if err == nil {
+		s.certs, err = certs.Open(cfg)
+	}
+	return err
+}
 
-func (s *Server) openCerts() error                   { s.certs = &certStore{}; return nil }
-func (s *Server) reloadCerts() error                 { return nil }
-func (s *Server) watchCerts(context.Context)         {}
-func (s *Server) startMetrics(context.Context) error { return nil }
+// reloadCerts reads certificates anew, where the settings say now. Those in
+// use stay if that fails.
+func (s *Server) reloadCerts() error {
+	cfg, err := s.certConfig()
+	if err == nil {
+		err = s.certs.Configure(cfg)
+	}
+	return err
+}
+
+// followCerts is reloadCerts for a changed setting.
+func (s *Server) followCerts() {
+	if err := s.reloadCerts(); err != nil {
+		s.logger("tls").Error("certificates not changed", "error", err)
+	}
+}
+
+// watchCerts looks every tls.reload whether certificate files have changed.
+func (s *Server) watchCerts(ctx context.Context) {
+	for {
+		every := s.Settings.Current().Duration(settings.TLSReload)
+		if every <= 0 {
+			every = time.Hour
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		if s.Settings.Current().Duration(settings.TLSReload) <= 0 {
+			continue
+		}
+		changed, err := s.certs.ReloadChanged()
+		if err != nil {
+			s.logger("tls").Error("certificates not reloaded", "error", err)
+		} else if changed {
+			s.logger("tls").Info("certificates reloaded")
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"path/filepath"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+
+	"postrider/internal/settings"
+)
+
+// confine lets this process read and write its own directories, read what
+// TLS and name look-ups need, and nothing else, where the kernel has
+// Landlock. What is set later and lies elsewhere needs a restart.
+func (s *Server) confine() error {
+	v := s.Settings.Current()
+	write := []string{s.Dir.Path(), s.Dir.Resolve(v.String(settings.LogDirectory))}
+	for _, d := range v.List(settings.StoreVolumes) {
+		write = append(write, s.Dir.Resolve(d))
+	}
+	read := []string{"/etc", "/usr/share/zoneinfo", "/usr/share/ca-certificates", "/proc",
+		"/sys/fs/cgroup", "/run/systemd", "/dev/null", "/dev/urandom"}
+	for _, key := range []settings.ListKey{settings.TLSCertificate, settings.TLSKey} {
+		for _, path := range v.List(key) {
+			read = append(read, certDirs(s.Dir.Resolve(path))...)
+		}
+	}
+	for _, key := range listenKeys() {
+		for _, a := range v.List(key) {
+			if path, ok := unixPath(a); ok {
+				write = append(write, filepath.Dir(path))
+			}
+		}
+	}
+	return landlock.V4.BestEffort().RestrictPaths(
+		landlock.RWDirs(write...).IgnoreIfMissing(),
+		landlock.ROFiles(files(read)...).IgnoreIfMissing(),
+		landlock.RODirs(dirs(read)...).IgnoreIfMissing(),
+	)
+}
+
+// certDirs are the directory of a certificate and the one that a link leads
+// to, so that a renewed certificate can be read.
+func certDirs(path string) []string {
+	list := []string{filepath.Dir(path)}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		list = append(list, filepath.Dir(real))
+	}
+	return list
+}
+
+func files(paths []string) []string { return split(paths, false) }
+func dirs(paths []string) []string  { return split(paths, true) }
