@@ -187,13 +187,18 @@ func (r *Recorder) MkdirAll(path string) error {
 	if err := r.fail(OpMkdir, path); err != nil {
 		return err
 	}
-	_, err := r.Base.ReadDir(path)
-	missing := errors.Is(err, os.ErrNotExist)
+	var missing []string
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if _, err := r.Base.ReadDir(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		missing = append(missing, dir)
+	}
 	if err := r.Base.MkdirAll(path); err != nil {
 		return err
 	}
-	if missing {
-		r.add(event{op: OpMkdir, path: path})
+	for _, dir := range missing {
+		r.add(event{op: OpMkdir, path: dir})
 	}
 	return nil
 }

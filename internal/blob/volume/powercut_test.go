@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,6 +15,9 @@ import (
 	"postrider/internal/blob/blobtest"
 	"postrider/internal/blob/vfs"
 )
+
+// everyEvent makes TestPowerCut thorough instead of quick.
+var everyEvent = flag.Bool("every", false, "cut the power after every event, with three seeds")
 
 // A confirmation is a record whose batch was confirmed: at the mark it must
 // survive.
@@ -52,7 +56,7 @@ func newWorkload(t *testing.T, seed uint64) *workload {
 }
 
 func config(root string, fs vfs.FS) Config {
-	return Config{Dirs: []string{filepath.Join(root, "a"), filepath.Join(root, "b")},
+	return Config{Dirs: []string{filepath.Join(root, "new", "a"), filepath.Join(root, "b")},
 		Size: 60_000, FS: fs}
 }
 
@@ -296,7 +300,18 @@ func (w *workload) compareTail(s *Store, at int, what string) {
 }
 
 func TestPowerCut(t *testing.T) {
-	w := newWorkload(t, 1)
+	seeds, step := uint64(1), 24
+	if *everyEvent {
+		seeds, step = 3, 1
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { cutEverywhere(t, seed, step) })
+	}
+}
+
+// cutEverywhere cuts the power of a workload at steps of up to step events.
+func cutEverywhere(t *testing.T, seed uint64, step int) {
+	w := newWorkload(t, seed)
 	w.open()
 	w.run(32)
 	if err := w.s.Close(); err != nil {
@@ -305,9 +320,9 @@ func TestPowerCut(t *testing.T) {
 	w.open() // goes on where it was
 	w.run(16)
 	defer w.s.Close()
-	some := vfs.KeepSome(rand.New(rand.NewPCG(2, 2)))
+	some := vfs.KeepSome(rand.New(rand.NewPCG(seed, 2)))
 	cuts := 0
-	for at := 0; at <= w.rec.Mark(); at += 1 + w.rand.IntN(14) {
+	for at := 0; at <= w.rec.Mark(); at += 1 + w.rand.IntN(step) {
 		for name, keep := range map[string]vfs.Keep{
 			"nothing": vfs.KeepNone, "everything": vfs.KeepAll, "some": some} {
 			what := fmt.Sprintf("cut at %d, %s kept", at, name)

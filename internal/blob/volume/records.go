@@ -214,7 +214,7 @@ func (v *survey) readMoved(ctx context.Context) error {
 func (v *survey) bodyAt(ctx context.Context, r *found, p place) (bool, error) {
 	b, err := v.s.reader(blob.Location{Volume: p.volume, Offset: p.offset, Size: r.body})
 	if err != nil {
-		return false, nil //nolint:nilerr // it is not there
+		return false, nil // it is not there
 	}
 	defer b.Close() // returns nil
 	err = b.verify(ctx, r.bodySum)

@@ -46,7 +46,7 @@ func (s *Store) readHead(f *file) (keep bool, err error) {
 	f.sealed.Store(true)
 	f.kind = plainFile
 	if _, err := h.ReadAt(b[:recordSize], headSize); err != nil {
-		return true, nil //nolint:nilerr // damage, reported above
+		return true, nil // damage, reported above
 	}
 	tag := le.Uint64(b)
 	if r, ok := decode(b[:recordSize], tag, f.size.Load()-headSize); ok {

@@ -65,7 +65,9 @@ package volume
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sort"
@@ -174,11 +176,8 @@ func Open(c Config) (*Store, error) {
 
 // load enters the files of a directory into the table.
 func (s *Store) load(g *group) error {
-	if err := s.fs.MkdirAll(g.dir); err != nil {
-		return ioError("make directory", g.dir, err)
-	}
-	if err := s.fs.SyncDir(filepath.Dir(g.dir)); err != nil {
-		return ioError("flush directory", filepath.Dir(g.dir), err)
+	if err := s.makeDir(g.dir); err != nil {
+		return err
 	}
 	entries, err := s.fs.ReadDir(g.dir)
 	if err != nil {
@@ -202,6 +201,30 @@ func (s *Store) load(g *group) error {
 		}
 		if keep {
 			s.files[number] = f
+		}
+	}
+	return nil
+}
+
+// makeDir makes a directory and makes its name, and those of the parents that
+// are made with it, durable. The name is flushed even if it is there: who made
+// it may not have come that far.
+func (s *Store) makeDir(dir string) error {
+	parents := []string{filepath.Dir(dir)}
+	for {
+		top := parents[len(parents)-1]
+		_, err := s.fs.ReadDir(top)
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(top) == top {
+			break
+		}
+		parents = append(parents, filepath.Dir(top))
+	}
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return ioError("make directory", dir, err)
+	}
+	for _, p := range parents {
+		if err := s.fs.SyncDir(p); err != nil {
+			return ioError("flush directory", p, err)
 		}
 	}
 	return nil
