@@ -52,7 +52,7 @@ type Limits struct {
 	Recipients      int   // of a message; RFC 5321 wants 100 at least
 	Messages        int   // begun in a session (MAILMAX of RFC 9422); 0 is none
 	Commands        int   // in a session; 0 is none
-	Errors          int   // refused commands in a session; 0 is none, as LMTP may want it
+	Errors          int   // refused commands in a session, but of LMTP; 0 is none
 	Unknown         int   // commands in a session that are none; 0 is none
 	AuthAttempts    int   // failed logins in a session; 0 is none
 	SessionsPerUser int   // sessions logged in as one account; 0 is none

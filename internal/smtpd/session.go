@@ -178,14 +178,15 @@ func (s *session) finish(r *mail.Reply) bool {
 }
 
 // tooManyErrors counts a refusal. That of a recipient above the limit is
-// none: its sender does as RFC 5321 section 4.5.3.1.10 wants it.
+// none: its sender does as RFC 5321 section 4.5.3.1.10 wants it. Nor are
+// those of LMTP, whose client passes on the mistakes of others.
 func (s *session) tooManyErrors(r *mail.Reply) bool {
 	if r.Code < 400 || r.Code == 421 || r == replyTooMany {
 		return false
 	}
 	s.errors++
 	limit := s.srv.limits.Load().Errors
-	return limit > 0 && s.errors > limit
+	return limit > 0 && s.errors > limit && s.srv.cfg.Mode != LMTP
 }
 
 // ended logs why the server ends the session. Who was only slow is no news.
