@@ -8,30 +8,51 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
-
-	"postrider/internal/mail"
 )
 
 // unixSockets says that the system certainly has Unix sockets.
 const unixSockets = true
 
+// Owner names the user to whom the directory belongs, for a process of root;
+// it is empty for root itself, and for every other process.
+func Owner(path string) string {
+	uid, _, ok := owner(path)
+	if !ok {
+		return ""
+	}
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// owner gives the owner of a path if this is a process of root and the path
+// belongs to another.
+func owner(path string) (uid, gid int, ok bool) {
+	if os.Geteuid() != 0 {
+		return 0, 0, false
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return 0, 0, false
+	}
+	return int(st.Uid), int(st.Gid), true
+}
+
 // Become makes a process of root that of the directory's owner, for good,
 // so that no file in it ever belongs to root. Any other process stays what
 // it is. It must come before any file of the directory is opened.
 func Become(path string) error {
-	if os.Geteuid() != 0 {
+	uid, gid, ok := owner(path)
+	if !ok {
 		return nil
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return &mail.Error{Kind: mail.Unreachable, Err: err,
-			Text: "the data directory cannot be read"}
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid == 0 {
-		return nil
-	}
-	return become(int(st.Uid), int(st.Gid))
+	return become(uid, gid)
 }
 
 func become(uid, gid int) error {

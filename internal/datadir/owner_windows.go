@@ -5,3 +5,6 @@ const unixSockets = false
 
 // Become does nothing on Windows: rights follow the directory's access list.
 func Become(string) error { return nil }
+
+// Owner is empty on Windows.
+func Owner(string) string { return "" }
