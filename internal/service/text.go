@@ -63,7 +63,7 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 KeyringMode=private
 SystemCallArchitectures=native
-SystemCallFilter=@system-service @sandbox
+SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 
