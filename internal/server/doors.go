@@ -69,7 +69,9 @@ func (s *Server) buildLink(d *door) {
 	}
 	d.link = link.New(link.Config{Name: d.name, Handler: d.handler, Limits: limits,
 		TLS: s.certs.Config, Implicit: d.implicit, Refuse: d.refuse,
-		Exempt: func(a netip.Addr) bool { return s.Settings.Current().Contains(settings.LimitsExempt, a) },
+		Exempt: func(a netip.Addr) bool {
+			return s.Settings.Current().Contains(settings.LimitsExempt, a)
+		},
 		Proxy:  func(a netip.Addr) bool { return s.Settings.Current().Contains(proxy, a) },
 		Log:    s.logger(d.name)})
 }

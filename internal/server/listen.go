@@ -57,7 +57,8 @@ func addressOf(a net.Addr) string {
 }
 
 // listen opens the addresses of a service, or takes what was passed for it.
-func (in *inheritance) listen(ctx context.Context, service string, addresses []string) ([]net.Listener, error) {
+func (in *inheritance) listen(ctx context.Context, service string, addresses []string) (
+	[]net.Listener, error) {
 	if passed := in.byName[service]; len(passed) > 0 {
 		return passed, nil
 	}

@@ -60,7 +60,8 @@ func Descend(ctx context.Context, reg *settings.Registry, dir *datadir.Dir) erro
 }
 
 // openAll opens the listeners of all services.
-func openAll(ctx context.Context, reg *settings.Registry) (names []string, all []net.Listener, err error) {
+func openAll(ctx context.Context, reg *settings.Registry) (
+	names []string, all []net.Listener, err error) {
 	in, err := inherit(os.Getenv)
 	if err != nil {
 		return nil, nil, err

@@ -217,7 +217,8 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.group.Go(func() { s.watchCerts(ctx) })
 	s.Settings.Started()
-	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version, "pid", os.Getpid(),
+	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version,
+		"pid", os.Getpid(),
 		"host", s.Hostname())
 	return nil
 }

@@ -34,7 +34,7 @@ type Account struct {
 	APOP     APOPMode
 	Volume   int    // which volume directory new bodies go to; 0 is the default
 	Version  int64  // rises with every change of credentials or of the right to log in
-	Notify   string // SIMS NotifyMode and address, kept for the notifier: "none", "last-ip" or "ip:ADDR"
+	Notify   string // SIMS NotifyMode and address: "none", "last-ip" or "ip:ADDR"
 	Created  time.Time
 	Changed  time.Time
 }
@@ -229,7 +229,8 @@ type Store interface {
 
 	Mailbox(ctx context.Context, a mail.AccountID, id mail.MailboxID) (*Mailbox, error)
 	// Entries lists a mailbox by UID, limit at most, those above after.
-	Entries(ctx context.Context, a mail.AccountID, id mail.MailboxID, after mail.UID, limit int) ([]Entry, error)
+	Entries(ctx context.Context, a mail.AccountID, id mail.MailboxID, after mail.UID,
+		limit int) ([]Entry, error)
 	// Emails reads the rows of some messages, in the order given; one that
 	// is gone is nil. Without parsed the Parsed field stays empty.
 	Emails(ctx context.Context, a mail.AccountID, ids []mail.EmailID, parsed bool) ([]*Email, error)

@@ -159,7 +159,8 @@ func (c *committer) commit(ops []*op) *tx {
 	}
 	c.batch++
 	live := append([]*op(nil), ops...)
-	t := &tx{c: c, ctx: context.Background(), now: c.s.now(), blobs: c.s.blobs.Begin(c.batch, c.durable)}
+	t := &tx{c: c, ctx: context.Background(), now: c.s.now(),
+		blobs: c.s.blobs.Begin(c.batch, c.durable)}
 	for {
 		t.reset()
 		bad, err := c.attempt(t, live, full)

@@ -144,7 +144,8 @@ func (d *delivery) emailID() mail.EmailID {
 // group is the volume directory of the first recipient that is bound to one.
 func (d *delivery) group(targets []store.Target) int {
 	for i := range targets {
-		if a, err := d.s.accountByID(context.Background(), targets[i].Account); err == nil && a.Volume != 0 {
+		a, err := d.s.accountByID(context.Background(), targets[i].Account)
+		if err == nil && a.Volume != 0 {
 			return a.Volume
 		}
 	}

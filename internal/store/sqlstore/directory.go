@@ -295,7 +295,8 @@ func (s *Store) change(run func(*tx) error) error {
 }
 
 // Accounts implements store.Store.
-func (s *Store) Accounts(ctx context.Context, domain, after string, limit int) ([]store.Account, error) {
+func (s *Store) Accounts(ctx context.Context, domain, after string, limit int) (
+	[]store.Account, error) {
 	query := `SELECT ` + accountColumns + ` FROM account WHERE address > $1
 		ORDER BY address LIMIT $2`
 	args := []any{after, min(limit, maxRows)}

@@ -25,7 +25,8 @@ func (s *Store) Usage(ctx context.Context, id mail.AccountID) (u store.Usage, er
 }
 
 // Mailbox implements store.Store.
-func (s *Store) Mailbox(ctx context.Context, a mail.AccountID, id mail.MailboxID) (*store.Mailbox, error) {
+func (s *Store) Mailbox(ctx context.Context, a mail.AccountID, id mail.MailboxID) (
+	*store.Mailbox, error) {
 	st, err := s.prepared(ctx, `SELECT `+mailboxColumns+` FROM mailbox
 		WHERE account = $1 AND id = $2`)
 	if err != nil {
@@ -107,7 +108,8 @@ func (s *Store) Emails(ctx context.Context, a mail.AccountID, ids []mail.EmailID
 	return found, nil
 }
 
-func emailPage(ctx context.Context, st *sql.Stmt, args []any, ids []mail.EmailID, found []*store.Email) error {
+func emailPage(ctx context.Context, st *sql.Stmt, args []any, ids []mail.EmailID,
+	found []*store.Email) error {
 	rows, err := st.QueryContext(ctx, args...)
 	if err != nil {
 		return err
@@ -188,7 +190,8 @@ func (m *messageReader) ReadAt(p []byte, off int64) (int, error) {
 const expungeStep = 100
 
 // Expunge implements store.Store.
-func (s *Store) Expunge(_ context.Context, a mail.AccountID, id mail.MailboxID, uids []mail.UID) error {
+func (s *Store) Expunge(_ context.Context, a mail.AccountID, id mail.MailboxID,
+	uids []mail.UID) error {
 	for from := 0; from < len(uids); from += expungeStep {
 		some := uids[from:min(from+expungeStep, len(uids))]
 		err := s.committer.do(inDatabase, false, func(t *tx) error {

@@ -84,7 +84,8 @@ func deliver(s store.Store, body []byte, to ...mail.AccountID) ([]store.Result, 
 		Trace: &store.Trace{ID: "x", Time: time.Now(), Door: "smtp", From: "a@b.c"}}
 	for _, id := range to {
 		del.Targets = append(del.Targets, store.Target{Account: id, Prefix: make([]byte, 300)})
-		del.Trace.Recipients = append(del.Trace.Recipients, store.TraceRecipient{Address: "u@e", Account: id})
+		del.Trace.Recipients = append(del.Trace.Recipients,
+			store.TraceRecipient{Address: "u@e", Account: id})
 	}
 	return s.Deliver(ctx, del)
 }

@@ -156,7 +156,8 @@ func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte)
 }
 
 // recoveredMailbox makes a mailbox whose name is not known any more.
-func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (*store.Mailbox, error) {
+func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (
+	*store.Mailbox, error) {
 	m := &store.Mailbox{Account: a, ID: id, Name: fmt.Sprintf("Recovered-%d", id),
 		UIDValidity: uint32(t.now.Unix()), UIDNext: 1, ModSeq: 1}
 	n.mailboxes[id] = m

@@ -44,7 +44,9 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 	s.keeper.lastSnap = s.now()
 	snap, err := s.gather(ctx)
 	if err == nil {
-		err = writeFile(s.cfg.Snapshot, func(w io.Writer) error { return json.NewEncoder(w).Encode(snap) })
+		err = writeFile(s.cfg.Snapshot, func(w io.Writer) error {
+			return json.NewEncoder(w).Encode(snap)
+		})
 	}
 	if err != nil {
 		s.keeper.changed.Store(true)
@@ -54,7 +56,8 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 
 func (s *Store) gather(ctx context.Context) (*snapshot, error) {
 	snap := &snapshot{Version: snapshotVersion, Written: s.now()}
-	err := s.read.QueryRowContext(ctx, `SELECT value FROM state WHERE name = 'account'`).Scan(&snap.Next)
+	err := s.read.QueryRowContext(ctx, `SELECT value FROM state WHERE name = 'account'`).
+		Scan(&snap.Next)
 	if err != nil {
 		return nil, err
 	}

@@ -46,8 +46,8 @@ func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
 		"busy_timeout(10000)", "foreign_keys(OFF)", "fullfsync(1)",
 		fmt.Sprintf("cache_size(-%d)", cacheKB),
 	}}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(),
-		RawQuery: q.Encode()}).String())
+	escaped := (&url.URL{Path: path}).EscapedPath()
+	db, err := sql.Open("sqlite", "file:"+escaped+"?"+q.Encode())
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,8 @@ func (s *Store) moveOut(ctx context.Context, volume int64) error {
 	}
 }
 
-func (s *Store) bodiesOf(ctx context.Context, volume int64) ([]mail.BlobID, []blob.Location, error) {
+func (s *Store) bodiesOf(ctx context.Context, volume int64) (
+	[]mail.BlobID, []blob.Location, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, volume, place, size, sum FROM blob
 		WHERE volume = $1 LIMIT $2`, volume, sweepStep)
 	if err != nil {

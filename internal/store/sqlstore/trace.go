@@ -142,7 +142,8 @@ func (s *Store) Traces(ctx context.Context, q store.TraceQuery) ([]store.Trace, 
 
 // tracePage reads up to 500 rows below an id and returns the id to go on
 // from, 0 at the end.
-func (s *Store) tracePage(ctx context.Context, before int64, q store.TraceQuery) ([]store.Trace, int64, error) {
+func (s *Store) tracePage(ctx context.Context, before int64, q store.TraceQuery) (
+	[]store.Trace, int64, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, time, data FROM trace WHERE id < $1
 		ORDER BY id DESC LIMIT 500`, before)
 	if err != nil {
@@ -177,7 +178,8 @@ func matches(t *store.Trace, q store.TraceQuery) bool {
 	if q.ID != "" && t.ID != q.ID && !slicesEmail(t, q.ID) {
 		return false
 	}
-	if q.Address == "" || strings.EqualFold(t.From, q.Address) || strings.EqualFold(t.User, q.Address) {
+	if q.Address == "" || strings.EqualFold(t.From, q.Address) ||
+		strings.EqualFold(t.User, q.Address) {
 		return true
 	}
 	for i := range t.Recipients {

@@ -150,7 +150,9 @@ func (t *T) deliver(body string, to ...*store.Account) []store.Result {
 	return r
 }
 
-func prefix(a *store.Account) []byte { return []byte("Delivered-To: " + a.Address.String() + "\r\n") }
+func prefix(a *store.Account) []byte {
+	return []byte("Delivered-To: " + a.Address.String() + "\r\n")
+}
 
 // Read gives the bytes of all messages of an account's Inbox, by UID.
 func Read(s store.Store, id mail.AccountID) ([]string, error) {
