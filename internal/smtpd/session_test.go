@@ -2,8 +2,11 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +106,69 @@ func TestForeignClient(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, text)
 			}
 		})
+	}
+}
+
+// The same client with the parameters of MAIL and RCPT.
+func TestForeignClientExtensions(t *testing.T) {
+	b := newBench(t, golden.Setup{{Key: "tls", Value: "implicit"}, {Key: "queue", Value: "yes"}})
+	c, err := client.DialTLS(b.start(t), clientTLS(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = errors.Join(
+		c.Hello("client.example.net"),
+		c.Mail("jörg@bücher.example", &client.MailOptions{
+			Size: 6, UTF8: true, RequireTLS: true, Body: client.Body8BitMIME,
+			Return: client.DSNReturnHeaders, EnvelopeID: "a b+c",
+		}),
+		c.Rcpt("alice@example.org", &client.RcptOptions{
+			Notify:                []client.DSNNotify{client.DSNNotifyFailure, client.DSNNotifyDelayed},
+			OriginalRecipientType: client.DSNAddressTypeRFC822, OriginalRecipient: "old@example.org",
+		}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "text\r\n")
+	if err := errors.Join(w.Close(), c.Quit()); err != nil {
+		t.Fatal(err)
+	}
+	m := b.hall.last()
+	want := "UTF8SMTPS client.example.net jörg@bücher.example >alice@example.org"
+	if got := m.String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	want = `size=6 body=1 utf8=true tls=true auth="" ret="HDRS" envid="a b+c"` +
+		` notify="FAILURE,DELAY" orcpt="rfc822;old@example.org"`
+	if got := m.describe(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Every command of the table has been said in a transcript.
+func TestEveryCommandHasATranscript(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	for verb := range commands {
+		if !strings.Contains(all.String(), "C: "+verb) {
+			t.Errorf("%s stands in no transcript", verb)
+		}
 	}
 }
 
