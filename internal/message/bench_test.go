@@ -98,6 +98,18 @@ func BenchmarkCountReceived4k(b *testing.B) {
 	}
 }
 
+// BenchmarkParse1GB scans a message that is never whole in memory.
+func BenchmarkParse1GB(b *testing.B) {
+	r := newEndless(1<<30, strings.Repeat("QUJD", 19)+"\r\n")
+	b.SetBytes(r.size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(context.Background(), r, r.size, Limits{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // attachment makes a file with a message of the given size, most of it made
 // of copies of line.
 func attachment(b *testing.B, size int, line string) *os.File {

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
+	"net/textproto"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 func crlf(lines ...string) []byte { return []byte(strings.Join(lines, "\r\n")) }
@@ -47,7 +51,7 @@ func TestParseWindow(t *testing.T) {
 	for shift := range 40 {
 		var b bytes.Buffer
 		b.WriteString("Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n\r\n")
-		b.WriteString(strings.Repeat("a", windowBytes-80+shift-b.Len()))
+		b.WriteString(strings.Repeat("a", windowBytes-30+shift-b.Len()))
 		b.WriteString("\r\n--edge\r\nContent-Type: text/html; charset=utf-8\r\n\r\nend\r\n--edge--\r\n")
 		m, err := Parse(context.Background(), windowed{bytes.NewReader(b.Bytes())}, int64(b.Len()), Limits{})
 		if err != nil {
@@ -200,4 +204,114 @@ func TestHeaderLookups(t *testing.T) {
 	if h.Has("To") || h.Get("To") != "" {
 		t.Error("found a field that is not there")
 	}
+}
+
+// An endless reader is a message of any size: a head, then a block over and
+// over.
+type endless struct {
+	head  string
+	block string
+	size  int64
+}
+
+func newEndless(size int64, line string) *endless {
+	return &endless{
+		head:  "Content-Type: multipart/mixed; boundary=\"=_x\"\r\n\r\n--=_x\r\n\r\n",
+		block: strings.Repeat(line, 64<<10/len(line)),
+		size:  size,
+	}
+}
+
+func (e *endless) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) && off < e.size {
+		src := e.head
+		if off >= int64(len(e.head)) {
+			src = e.block[(off-int64(len(e.head)))%int64(len(e.block)):]
+		} else {
+			src = src[off:]
+		}
+		if left := e.size - off; int64(len(src)) > left {
+			src = src[:left]
+		}
+		k := copy(p[n:], src)
+		n += k
+		off += int64(k)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// TestParseFlatMemory parses 32 MB of each kind of body and looks at what was
+// allocated.
+func TestParseFlatMemory(t *testing.T) {
+	for _, line := range []string{
+		strings.Repeat("QUJD", 19) + "\r\n", "--=_x\r", "\r\n", "x", "-- \r\n", "--=_x\r\n\r\n",
+	} {
+		r := newEndless(32<<20, line)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		m, err := Parse(context.Background(), r, r.size, Limits{})
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end := m.Root.BodyOffset + m.Root.BodyLen; end != r.size {
+			t.Errorf("%q: the root ends at %d, want %d", line, end, r.size)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 2<<20 {
+			t.Errorf("%q: allocated %d bytes, want 2 MB at most", line, got)
+		}
+	}
+}
+
+// TestParseOneLineHeader has a header of one line without an end.
+func TestParseOneLineHeader(t *testing.T) {
+	r := &endless{head: "Subject: ", block: strings.Repeat("x", 64<<10), size: 64 << 20}
+	m, err := Parse(context.Background(), r, r.size, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := DefectHeaderBytes | DefectNoBlankLine; m.Defects != want || !m.Header.Truncated {
+		t.Errorf("got defects %v, want %v", m.Defects, want)
+	}
+	if m.Root.HeaderLen != r.size {
+		t.Errorf("got a header of %d bytes, want %d", m.Root.HeaderLen, r.size)
+	}
+}
+
+// TestMultipartOracle writes messages with package mime/multipart and finds
+// the same parts in them.
+func TestMultipartOracle(t *testing.T) {
+	body := rapid.StringMatching(`([ -~]{0,20}(\r\n|\n)?|--|\r\n--x){0,8}`)
+	rapid.Check(t, func(t *rapid.T) {
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=%s\r\n\r\n", w.Boundary())
+		bodies := rapid.SliceOfN(body, 1, 5).Draw(t, "bodies")
+		for i, s := range bodies {
+			p, err := w.CreatePart(textproto.MIMEHeader{"Content-Description": {fmt.Sprint(i)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(p, s)
+		}
+		w.Close()
+		raw := b.Bytes()
+		m, err := Parse(context.Background(), inMemory(raw), int64(len(raw)), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Root.Parts) != len(bodies) || m.Defects != 0 {
+			t.Fatalf("got %d parts, want %d, defects %v", len(m.Root.Parts), len(bodies), m.Defects)
+		}
+		for i, p := range m.Root.Parts {
+			got, _ := io.ReadAll(p.Body(bytes.NewReader(raw)))
+			if string(got) != bodies[i] || p.Description != fmt.Sprint(i) {
+				t.Errorf("part %d: got %q %q, want %q", i, p.Description, got, bodies[i])
+			}
+		}
+	})
 }

@@ -51,16 +51,30 @@ func (p *parser) entity(part *Part, depth int, digest bool) delimiter {
 }
 
 // end notes where the body of a part ends, given what ended it. The line end
-// before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
+// before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1), unless
+// it is the empty line of an embedded header.
 func (p *parser) end(part *Part, d delimiter, startLines int64) {
-	part.BodyLen = max(d.start-d.eol-part.BodyOffset, 0)
+	end := max(d.start-d.eol, part.BodyOffset)
 	part.Lines = d.lines - startLines
+	if c := part.last(); c != nil && c.BodyOffset+c.BodyLen > end {
+		part.BodyLen = d.start - part.BodyOffset
+		return
+	}
+	part.BodyLen = end - part.BodyOffset
 	if d.eol > 0 && part.Lines > 0 {
 		part.Lines--
 	}
 	if part.BodyLen > 0 && d.partial {
 		part.Lines++
 	}
+}
+
+// last is the last part within a part, nil if there is none.
+func (p *Part) last() *Part {
+	if n := len(p.Parts); n > 0 {
+		return p.Parts[n-1]
+	}
+	return p.Message
 }
 
 // multipart reads the parts of a multipart body (RFC 2046 section 5.1).
