@@ -26,7 +26,7 @@ func (s *session) user(_ context.Context, a args) reply {
 	if !s.srv.cfg.Auth.Plaintext(s.channel()) {
 		return s.notHere(auth.ErrPlaintext)
 	}
-	s.name = string(bytes.TrimSpace(a.rest))
+	s.name = string(bytes.Trim(a.rest, " "))
 	return ok("password, please")
 }
 
@@ -51,9 +51,9 @@ func (s *session) apop(ctx context.Context, a args) reply {
 	if s.stamp == "" {
 		return bad("APOP is not offered")
 	}
-	rest := bytes.TrimSpace(a.rest)
+	rest := bytes.Trim(a.rest, " ")
 	at := bytes.LastIndexByte(rest, ' ')
-	name, digest := bytes.TrimSpace(rest[:at]), rest[at+1:]
+	name, digest := bytes.TrimRight(rest[:at], " "), rest[at+1:]
 	id, err := s.srv.cfg.Auth.APOP(ctx, s.channel(), string(name), s.stamp, string(digest))
 	if err != nil {
 		return s.refused(ctx, err)

@@ -113,6 +113,7 @@ func (r *rig) fails(method, kind string) error {
 		"disk": errors.New("disk trouble at /secret/place"),
 		"temp": mail.Errorf(mail.Temporary, "busy"),
 		"lock": mail.Errorf(mail.Locked, "in use by another session"),
+		"torn": mail.Errorf(mail.Damaged, "checksum"),
 		"none": nil,
 	}
 	err, ok := kinds[kind]

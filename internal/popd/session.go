@@ -181,9 +181,13 @@ func (s *session) write(ctx context.Context, r reply) bool {
 }
 
 // trouble logs a failure on our side and gives the reply for it, with the id
-// under which the log has it.
+// under which the log has it. RFC 3206 section 3: damaged data will not heal
+// by waiting.
 func (s *session) trouble(ctx context.Context, doing string, err error) reply {
 	s.log(ctx, slog.LevelError, doing, err)
+	if mail.KindOf(err) == mail.Damaged {
+		return fail("SYS/PERM", "stored data is damaged, tell the administrator: "+s.conn.ID())
+	}
 	return fail("SYS/TEMP", "trouble on the server, try again later; its log says "+s.conn.ID())
 }
 

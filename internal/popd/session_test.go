@@ -4,9 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A client speaks to a rig without a transcript.
@@ -189,7 +194,7 @@ func TestTable(t *testing.T) {
 func FuzzLine(f *testing.F) {
 	for _, seed := range []string{
 		"USER a\r\nPASS b\r\n", "AUTH\r\nAUTH PLAIN\r\n*\r\n", "AUTH X-PROVE =\r\n====\r\n",
-		"APOP a b\r\nAPOP  \r\nAPOP a  \r\n", "CAPA\r\nLANG *\r\nUTF8\r\nSTLS\r\n",
+		"APOP a b\r\nAPOP  \r\nAPOP a  \r\nAPOP a \t\r\n", "CAPA\r\nLANG *\r\nUTF8\r\nSTLS\r\n",
 		"USER alice@example.org\r\nPASS secret\r\nSTAT\r\nLIST 1\r\nUIDL 2\r\nRETR 1\r\nTOP 2 1\r\n" +
 			"DELE 1\r\nLAST\r\nRSET\r\nXTND XLST Subject 1\r\nXTND XMIT\r\nTo: a\r\n\r\n.\r\nQUIT\r\n",
 		"USER alice@example.org\r\nPASS secret\r\nXTND XMIT\r\n.\n..\r\r\n.\r\n",
@@ -199,13 +204,15 @@ func FuzzLine(f *testing.F) {
 	}
 	r := newRig(f)
 	o := defaults()
-	o.config.Limits = Limits{BadCommands: 1000, FailedLogins: 1000}
+	o.config.Composer = r.composer
+	o.config.Limits = Limits{FailedLogins: 1000}
 	r.addUser(alice, "secret")
 	_ = r.store.deliver(alice, "Subject: one\r\n\r\n.first\r\n")
 	_ = r.store.deliver(alice, "Subject: two\n\nsecond")
 	_ = r.store.deliver("a", "")
 	r.start(o)
 	f.Fuzz(func(t *testing.T, in string) {
+		before := r.links.Stats().Panics
 		ours, theirs := net.Pipe()
 		r.links.ServeConn(theirs)
 		go func() {
@@ -218,8 +225,107 @@ func FuzzLine(f *testing.F) {
 				t.Errorf("line %q", line)
 			}
 		}
-		if n := r.links.Stats().Panics; n != 0 {
-			t.Fatalf("%d panics", n)
+		if n := r.links.Stats().Panics - before; n != 0 {
+			t.Errorf("%d panics", n)
 		}
 	})
+}
+
+// The log tells who came and what he did, and never a secret.
+func TestLog(t *testing.T) {
+	r := newRig(t)
+	r.addUser(alice, "secret")
+	_ = r.store.deliver(alice, "Subject: private\r\n\r\nsecret matters\r\n")
+	_ = r.fails("emails", "disk")
+	var log syncBuffer
+	o := defaults()
+	o.config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o.config.Metrics = prometheus.NewRegistry()
+	r.start(o)
+	c := r.dial()
+	c.ask("USER "+alice, "+OK")
+	c.ask("PASS wrong-secret", "-ERR")
+	c.login(alice)
+	c.ask("RETR 1", "-ERR [SYS/TEMP]")
+	_ = r.fails("emails", "none")
+	c.ask("RETR 1", "+OK")
+	c.body()
+	c.ask("DELE 1", "+OK")
+	c.ask("QUIT", "+OK")
+	text := log.String()
+	for _, want := range []string{
+		"pop: login", "account=" + alice, "method=USER", "disk trouble", "pop: session ends",
+		"retrieved=1", "remote=127.0.0.1:",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, no := range []string{"wrong-secret", "=secret", "private", "secret matters"} {
+		if strings.Contains(text, no) {
+			t.Errorf("%q in\n%s", no, text)
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func TestMetrics(t *testing.T) {
+	r := newRig(t)
+	r.addUser(alice, "secret")
+	_ = r.store.deliver(alice, "0123456789")
+	reg := prometheus.NewRegistry()
+	o := defaults()
+	o.config.Metrics, o.config.Composer = reg, r.composer
+	r.start(o)
+	c, other := r.dial(), r.dial()
+	c.ask("USER "+alice, "+OK")
+	c.ask("PASS wrong", "-ERR")
+	c.login(alice)
+	other.ask("USER "+alice, "+OK")
+	other.ask("PASS secret", "-ERR [IN-USE]")
+	c.ask("RETR 1", "+OK")
+	c.body()
+	c.ask("DELE 1", "+OK")
+	c.ask("XTND XMIT", "+OK")
+	c.ask("To: "+alice+"\r\n\r\n.", "+OK")
+	c.ask("QUIT", "+OK")
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue()
+		}
+	}
+	want := map[string]float64{
+		"postrider_pop_logins_total ok": 1, "postrider_pop_logins_total refused": 1,
+		"postrider_pop_logins_total in-use": 1, "postrider_pop_messages_total": 1,
+		"postrider_pop_octets_total": 10, "postrider_pop_deleted_total": 1,
+		"postrider_pop_sent_total": 1,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
 }
