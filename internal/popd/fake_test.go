@@ -57,6 +57,13 @@ func (f *fakeStore) called(method string) error {
 	return f.fails[method]
 }
 
+// count tells how often a method was called.
+func (f *fakeStore) count(method string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[method]
+}
+
 func (f *fakeStore) add(address string) *store.Account {
 	f.mu.Lock()
 	defer f.mu.Unlock()

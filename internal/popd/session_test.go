@@ -103,9 +103,7 @@ func TestReadAhead(t *testing.T) {
 					t.Errorf("%s: got %q, want %q", command, got, want)
 				}
 			}
-			r.store.mu.Lock()
-			defer r.store.mu.Unlock()
-			if got := r.store.calls["emails"]; got != tc.rows {
+			if got := r.store.count("emails"); got != tc.rows {
 				t.Errorf("got %d calls, want %d", got, tc.rows)
 			}
 		})
@@ -144,9 +142,9 @@ func TestManyMessages(t *testing.T) {
 				}
 				seen[id] = true
 			}
-			if len(seen) != tc.count || r.store.calls["entries"] != tc.pages {
+			if pages := r.store.count("entries"); len(seen) != tc.count || pages != tc.pages {
 				t.Errorf("got %d ids in %d pages, want %d in %d",
-					len(seen), r.store.calls["entries"], tc.count, tc.pages)
+					len(seen), pages, tc.count, tc.pages)
 			}
 		})
 	}
