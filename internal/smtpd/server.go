@@ -95,11 +95,12 @@ type Config struct {
 
 // A Server makes the sessions of one door. It is a link.Handler.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	limits atomic.Pointer[Limits]
-	count  counters
-	rules  smtp.MailRules
+	cfg      Config
+	log      *slog.Logger
+	limits   atomic.Pointer[Limits]
+	count    counters
+	rules    smtp.MailRules
+	greeting *mail.Reply
 
 	mu    sync.Mutex // guards users
 	users map[mail.AccountID]int
@@ -131,6 +132,11 @@ func New(cfg Config) *Server {
 		rules: smtp.MailRules{MaxHold: cfg.MaxHold, Now: cfg.Now},
 		users: make(map[mail.AccountID]int),
 	}
+	protocol := "ESMTP"
+	if cfg.Mode == LMTP {
+		protocol = "LMTP"
+	}
+	s.greeting = mail.NewReply(220, "", cfg.Hostname+" "+protocol+" Postrider")
 	s.SetLimits(cfg.Limits)
 	return s
 }
@@ -151,11 +157,7 @@ func (s *Server) Open(_ context.Context, c *link.Conn) link.Session {
 		ss.debug("session open", slog.String("remote", ss.visitor.Remote.String()),
 			slog.Bool("tls", ss.visitor.TLS != nil))
 	}
-	protocol := "ESMTP"
-	if s.cfg.Mode == LMTP {
-		protocol = "LMTP"
-	}
-	ss.write(mail.NewReply(220, "", s.cfg.Hostname+" "+protocol+" Postrider"))
+	ss.write(s.greeting)
 	return ss
 }
 
