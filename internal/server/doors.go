@@ -38,11 +38,7 @@ func (s *Server) buildDoors() {
 		return srv
 	}
 	submission := build(smtpd.Submission)
-	var composer popd.Composer
-	if s.Settings.Current().Bool(settings.POPXTNDXmit) {
-		composer = hall
-	}
-	pop := popd.New(popd.Config{Store: s.Store, Auth: s.auth, Composer: composer, Host: s.Hostname(),
+	pop := popd.New(popd.Config{Store: s.Store, Auth: s.auth, Composer: hall, Host: s.Hostname(),
 		Limits: s.popLimits(), Metrics: s.metrics, Log: s.logger("pop")})
 	s.onChange(func() { pop.SetLimits(s.popLimits()) })
 	mx, lmtp := build(smtpd.SMTP), build(smtpd.LMTP)
@@ -96,7 +92,8 @@ func (s *Server) smtpLimits() smtpd.Limits {
 func (s *Server) popLimits() popd.Limits {
 	v := s.Settings.Current()
 	return popd.Limits{BadCommands: v.Int(settings.POPErrors),
-		LoginDelay: v.Duration(settings.POPLoginDelay)}
+		LoginDelay: v.Duration(settings.POPLoginDelay), Expire: v.Duration(settings.POPExpire),
+		NoXMIT: !v.Bool(settings.POPXTNDXmit)}
 }
 
 func (s *Server) smtpLink() link.Limits {
