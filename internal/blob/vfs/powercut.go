@@ -1,9 +1,11 @@
 package vfs
 
 import (
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // sector is the smallest piece that a disk writes whole, in bytes.
@@ -61,6 +63,27 @@ type change struct {
 // after the first at events leaves of the directory root. Directories that
 // were there before the recording began are whole.
 func (r *Recorder) PowerCut(at int, keep Keep, root, to string) error {
+	files, dirs := r.Left(at, keep, root)
+	for _, dir := range dirs {
+		if err := os.MkdirAll(filepath.Join(to, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	for path, data := range files {
+		target := filepath.Join(to, path)
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Left is what PowerCut makes: files and directories by their path below
+// root.
+func (r *Recorder) Left(at int, keep Keep, root string) (files map[string][]byte, dirs []string) {
 	r.mu.Lock()
 	events := r.events[:at]
 	r.mu.Unlock()
@@ -77,26 +100,19 @@ func (r *Recorder) PowerCut(at int, keep Keep, root, to string) error {
 			d.rename(p.event, p.inode)
 		}
 	}
-	for path, inode := range d.names {
+	files = map[string][]byte{}
+	for _, path := range slices.Sorted(maps.Keys(d.names)) {
 		rel, ok := under(root, path)
 		if !ok || !d.reachable(root, path, made) {
 			continue
 		}
-		target := filepath.Join(to, rel)
-		if inode == 0 {
-			if err := os.MkdirAll(target, 0o700); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(target, d.files[inode].left(keep), 0o600); err != nil {
-			return err
+		if inode := d.names[path]; inode != 0 {
+			files[rel] = d.files[inode].left(keep)
+		} else {
+			dirs = append(dirs, rel)
 		}
 	}
-	return nil
+	return files, dirs
 }
 
 // reachable says whether all directories that lead to path are durable.
@@ -210,7 +226,7 @@ func (c *content) left(keep Keep) []byte {
 func (c *content) apply(e event, part float64) {
 	if e.op == OpTruncate {
 		if part >= 0.5 {
-			c.resize(e.off)
+			c.data = resize(c.data, e.off)
 		}
 		return
 	}
@@ -227,15 +243,7 @@ func (c *content) apply(e event, part float64) {
 		return
 	}
 	if int64(len(c.data)) < to {
-		c.resize(to)
+		c.data = resize(c.data, to)
 	}
 	copy(c.data[from:to], e.data[from-e.off:])
-}
-
-func (c *content) resize(size int64) {
-	if size <= int64(len(c.data)) {
-		c.data = c.data[:size]
-		return
-	}
-	c.data = append(c.data, make([]byte, size-int64(len(c.data)))...)
 }

@@ -188,7 +188,7 @@ func (r *Recorder) MkdirAll(path string) error {
 		return err
 	}
 	var missing []string
-	for dir := path; ; dir = filepath.Dir(dir) {
+	for dir := path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := r.Base.ReadDir(dir); !errors.Is(err, os.ErrNotExist) {
 			break
 		}

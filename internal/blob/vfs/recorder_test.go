@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -85,6 +86,64 @@ func TestPowerCut(t *testing.T) {
 	must(t, r.Remove(filepath.Join(root, "b")))
 	want(t, "removal", cut(t, r, root, r.Mark(), KeepNone), "b", "on")
 	want(t, "removal kept", cut(t, r, root, r.Mark(), KeepAll))
+}
+
+// TestMemory runs the same calls on both file systems.
+func TestMemory(t *testing.T) {
+	for name, fsys := range map[string]FS{"os": OS{}, "memory": NewMemory(nil)} {
+		t.Run(name, func(t *testing.T) { testFS(t, fsys, t.TempDir()) })
+	}
+}
+
+func testFS(t *testing.T, fsys FS, root string) {
+	dir := filepath.Join(root, "x", "y")
+	path := filepath.Join(dir, "a")
+	if _, err := fsys.ReadDir(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("ReadDir of nothing: got %v", err)
+	}
+	if _, err := fsys.Create(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Create in nothing: got %v", err)
+	}
+	must(t, fsys.MkdirAll(dir), fsys.MkdirAll(dir), fsys.SyncDir(dir))
+	f, err := fsys.Create(path)
+	must(t, err)
+	if _, err := fsys.Create(path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("second Create: got %v", err)
+	}
+	write(t, f, 3, "abc")
+	must(t, f.Truncate(5), f.Truncate(8), f.Sync(), f.WriteOut(0, 8, true))
+	size, err := f.Size()
+	must(t, err, f.Close())
+	if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("second Close: got %v", err)
+	}
+	must(t, fsys.Rename(path, path+"2"))
+	if _, err := fsys.Open(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Open of nothing: got %v", err)
+	}
+	f, err = fsys.Open(path + "2")
+	must(t, err)
+	b := make([]byte, 10)
+	n, err := f.ReadAt(b, 1)
+	if size != 8 || n != 7 || err != io.EOF || string(b[:7]) != "\x00\x00ab\x00\x00\x00" {
+		t.Errorf("got size %d, %q, %v", size, b[:n], err)
+	}
+	if _, err := f.WriteAt(b, 0); err == nil {
+		t.Error("WriteAt on a file open for reading: no error")
+	}
+	must(t, f.Close())
+	list, err := fsys.ReadDir(dir)
+	if len(list) != 1 || list[0] != (Entry{Name: "a2", Size: 8}) || err != nil {
+		t.Errorf("got %v, %v", list, err)
+	}
+	list, err = fsys.ReadDir(filepath.Dir(dir))
+	if len(list) != 1 || list[0].Name != "y" || !list[0].Dir || err != nil {
+		t.Errorf("got %v, %v", list, err)
+	}
+	must(t, fsys.Remove(path+"2"))
+	if err := fsys.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Remove of nothing: got %v", err)
+	}
 }
 
 func TestPowerCutDirectories(t *testing.T) {

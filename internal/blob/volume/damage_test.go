@@ -10,6 +10,7 @@ import (
 
 	"postrider/internal/blob"
 	"postrider/internal/blob/blobtest"
+	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
 )
 
@@ -66,14 +67,14 @@ func stored(t *testing.T, bodies ...[]byte) (data []byte, locs []blob.Location) 
 	return data, locs
 }
 
+// volumeOne is the first file in memory.
+var volumeOne = filepath.Join("/volumes", fileName(1))
+
 // reopened opens a directory that has data as its first volume.
 func reopened(t *testing.T, data []byte, damage func(int64, int64, string)) *Store {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, fileName(1)), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, Config{Dirs: []string{dir}, FS: noSync{}, Damage: damage})
+	disk := vfs.NewMemory(map[string][]byte{volumeOne: data})
+	return open(t, Config{Dirs: []string{filepath.Dir(volumeOne)}, FS: disk, Damage: damage})
 }
 
 func noDamage(t *testing.T) func(int64, int64, string) {
@@ -135,8 +136,7 @@ func TestDamage(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		left, err := os.ReadFile(filepath.Join(s.groups[0].dir, fileName(1)))
-		if err != nil || !bytes.HasPrefix(left, broken) {
+		if !bytes.HasPrefix(s.fs.(*vfs.Memory).Data(volumeOne), broken) {
 			t.Errorf("%s: the damaged volume lost something", what)
 		}
 		if t.Failed() {

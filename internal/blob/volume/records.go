@@ -236,7 +236,7 @@ func (s *Store) Verify(ctx context.Context, loc blob.Location) error {
 
 // verify reads all of r and compares the checksum.
 func (r *reader) verify(ctx context.Context, sum uint32) error {
-	got, n, err := sumOf(ctx, io.NewSectionReader(r, 0, r.size))
+	got, n, err := sumOf(ctx, io.NewSectionReader(r, 0, r.size), r.size)
 	switch {
 	case err != nil && mail.KindOf(err) == mail.Damaged:
 		return err

@@ -144,7 +144,7 @@ func (r *found) bodyIntact(ctx context.Context) (bool, error) {
 		}
 		return int64(len(b)) == r.inline() && crc32.Checksum(b, castagnoli) == r.bodySum, nil
 	}
-	sum, n, err := sumOf(ctx, io.NewSectionReader(r.sc.r, r.bodyAt(), r.inline()))
+	sum, n, err := sumOf(ctx, io.NewSectionReader(r.sc.r, r.bodyAt(), r.inline()), r.inline())
 	return n == r.inline() && sum == r.bodySum, err
 }
 
@@ -157,9 +157,9 @@ func (r *found) intact(ctx context.Context) (bool, error) {
 	return ok, err
 }
 
-// sumOf reads r to its end.
-func sumOf(ctx context.Context, r io.Reader) (sum uint32, n int64, err error) {
-	buf := make([]byte, 128<<10)
+// sumOf reads r, of about size bytes, to its end.
+func sumOf(ctx context.Context, r io.Reader, size int64) (sum uint32, n int64, err error) {
+	buf := make([]byte, min(max(size, 1), 128<<10))
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, n, err
