@@ -83,6 +83,10 @@ func (s *session) tooBig(size int64) bool {
 // drop ends the transaction with a refusal of the message. When that was
 // whole, LMTP says it once for each recipient.
 func (s *session) drop(r *mail.Reply, whole bool) *mail.Reply {
+	if r == replyBareLine || r == replyTooBig { // else the hall has its record
+		s.log().Info("message refused", s.attrs(
+			slog.String("remote", s.visitor.Remote.String()), slog.String("reply", r.Error()))...)
+	}
 	if whole && s.srv.cfg.Mode == LMTP {
 		for range s.rcpts - 1 {
 			s.each = append(s.each, r)
