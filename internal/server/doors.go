@@ -68,8 +68,8 @@ func (s *Server) buildLink(d *door) {
 		Exempt: func(a netip.Addr) bool {
 			return s.Settings.Current().Contains(settings.LimitsExempt, a)
 		},
-		Proxy:  func(a netip.Addr) bool { return s.Settings.Current().Contains(proxy, a) },
-		Log:    s.logger(d.name)})
+		Proxy: func(a netip.Addr) bool { return s.Settings.Current().Contains(proxy, a) },
+		Log:   s.logger(d.name)})
 }
 
 func (s *Server) hallLimits() intake.Limits {
