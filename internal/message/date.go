@@ -7,10 +7,10 @@ import (
 
 // ParseDate reads the value of a Date field (RFC 5322 section 3.3), the
 // obsolete forms of section 4.3, and what real mail has besides: no seconds,
-// no or a wrong day of the week, zones by name, a zone in a comment, years
-// of two or three digits, asctime's order, blanks and hyphens between the
-// parts. The time is given in the zone that was written, which is UTC if
-// nobody can tell. It says false if there is no date in it.
+// no or a wrong day of the week, more zones by name, years of two or three
+// digits, asctime's order, points in the clock, hyphens between the parts.
+// Comments are passed over. The time is given in the zone that was written,
+// which is UTC if nobody can tell. It says false if there is no date in it.
 func ParseDate(s string) (time.Time, bool) {
 	var d dateParts
 	d.day, d.month, d.year = -1, -1, -1
@@ -39,8 +39,8 @@ func ParseDate(s string) (time.Time, bool) {
 // maxDateWords bounds the parts of a date that are looked at.
 const maxDateWords = 16
 
-// dateWords splits a date at blanks, commas and hyphens, but not before a
-// zone. Comments vanish, unless nothing but them could be a zone.
+// dateWords splits a date at blanks, commas and hyphens; a sign before a zone
+// stays with it. Comments vanish.
 func dateWords(words []string, s string) []string {
 	for i := 0; i < len(s) && len(words) < maxDateWords; {
 		switch c := s[i]; {

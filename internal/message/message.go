@@ -134,18 +134,20 @@ func (p *Part) Walk(f func(*Part) bool) bool {
 }
 
 // Section gives the part that IMAP numbers path below p, the root of a
-// message (RFC 9051 section 6.4.5.1); nil if there is none. Numbers start
-// at 1; an empty path is p itself.
+// message (RFC 9051 section 6.4.5.1); nil if there is none. Numbers start at
+// 1; an empty path is p itself. A message that is no multipart has itself as
+// its only part.
 func (p *Part) Section(path ...int) *Part {
+	top := true // p is the root of a message, not yet one of its parts
 	for _, n := range path {
-		if p.Message != nil {
-			p = p.Message
+		if !top && p.Message != nil {
+			p, top = p.Message, true
 		}
 		switch {
 		case n >= 1 && n <= len(p.Parts):
-			p = p.Parts[n-1]
-		case n == 1 && p.Type != "multipart":
-			// A message that is no multipart has itself as its part 1.
+			p, top = p.Parts[n-1], false
+		case n == 1 && top && len(p.Parts) == 0:
+			top = false
 		default:
 			return nil
 		}

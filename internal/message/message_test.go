@@ -53,7 +53,8 @@ func TestParseWindow(t *testing.T) {
 		b.WriteString("Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n\r\n")
 		b.WriteString(strings.Repeat("a", windowBytes-30+shift-b.Len()))
 		b.WriteString("\r\n--edge\r\nContent-Type: text/html; charset=utf-8\r\n\r\nend\r\n--edge--\r\n")
-		m, err := Parse(context.Background(), windowed{bytes.NewReader(b.Bytes())}, int64(b.Len()), Limits{})
+		r := windowed{bytes.NewReader(b.Bytes())}
+		m, err := Parse(context.Background(), r, int64(b.Len()), Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,8 @@ func TestParseErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err = Parse(ctx, windowed{strings.NewReader("a: b\r\n")}, 6, Limits{}); !errors.Is(err, context.Canceled) {
+	_, err = Parse(ctx, windowed{strings.NewReader("a: b\r\n")}, 6, Limits{})
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want %v", err, context.Canceled)
 	}
 	m, err := Parse(context.Background(), failingReader{io.EOF}, 100, Limits{})
@@ -155,11 +157,12 @@ func TestSection(t *testing.T) {
 	}{
 		{nil, "multipart/mixed"},
 		{[]int{1}, "text/plain"},
-		{[]int{1, 1}, "text/plain"},
+		{[]int{1, 1}, ""},
 		{[]int{2}, "message/rfc822"},
 		{[]int{2, 1}, "text/plain"},
 		{[]int{2, 2}, "text/html"},
 		{[]int{3, 1}, "text/plain"},
+		{[]int{3, 1, 1}, ""},
 		{[]int{3, 2}, ""},
 		{[]int{4}, ""},
 		{[]int{0}, ""},
@@ -173,11 +176,24 @@ func TestSection(t *testing.T) {
 			t.Errorf("section %v: got %q, want %q", tt.path, got, tt.want)
 		}
 	}
+	forward := parseBytes(t, crlf("Content-Type: message/rfc822", "",
+		"Content-Type: message/rfc822", "", "Content-Type: text/html", "", "x"), Limits{}).Root
+	for _, tt := range []struct {
+		path []int
+		want *Part
+	}{
+		{[]int{1}, forward}, {[]int{1, 1}, forward.Message},
+		{[]int{1, 1, 1}, forward.Message.Message}, {[]int{1, 1, 1, 1}, nil}, {[]int{2}, nil},
+	} {
+		if got := forward.Section(tt.path...); got != tt.want {
+			t.Errorf("forward, section %v: got %+v, want %+v", tt.path, got, tt.want)
+		}
+	}
 }
 
 func TestHeaderLookups(t *testing.T) {
-	raw := crlf("Received: a", "RECEIVED : b", "Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=", "Received:", "\tc",
-		"message-ID: <1@x>", "", "Received: body")
+	raw := crlf("Received: a", "RECEIVED : b", "Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=",
+		"Received:", "\tc", "message-ID: <1@x>", "", "Received: body")
 	h, d := ParseHeader(raw, Limits{})
 	if d != 0 {
 		t.Errorf("got defects %v, want none", d)

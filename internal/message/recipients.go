@@ -101,7 +101,8 @@ func recipientFields(h Header) []*Field {
 
 // validRecipient says whether an address may be tried at all.
 func validRecipient(a mail.Address) bool {
-	if a.Local == "" || strings.ContainsFunc(a.Local, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if a.Local == "" || strings.ContainsFunc(a.Local, control) {
 		return false
 	}
 	if strings.HasPrefix(a.Domain, "[") {

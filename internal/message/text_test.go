@@ -233,7 +233,8 @@ func TestCharsets(t *testing.T) {
 		{"us-ascii", "ä", "ä"}, {"iso-8859-1", "\xe4\x80", "ä€"}, {"Latin1", "\xe4", "ä"},
 		{"iso-8859-15", "\xa4", "€"}, {"windows-1251", "\xcf", "П"}, {"koi8-r", "\xf0", "П"},
 		{"gbk", "\xd6\xd0", "中"}, {"gb18030", "\xd6\xd0", "中"}, {"big5", "\xa4\xa4", "中"},
-		{"hz-gb-2312", "~{VP~}", "中"}, {"euc-kr", "\xc7\xd1", "한"}, {"ks_c_5601-1987", "\xc7\xd1", "한"},
+		{"hz-gb-2312", "~{VP~}", "中"}, {"euc-kr", "\xc7\xd1", "한"},
+		{"ks_c_5601-1987", "\xc7\xd1", "한"},
 		{"cp932", "\x93\xfa", "日"}, {"euc-jp", "\xc6\xfc", "日"}, {"cp850", "\x81", "ü"},
 		{"macintosh", "\x8a", "ä"}, {"utf-16", "\xfe\xff\x00a", "a"}, {"utf-16le", "a\x00", "a"},
 		{"ibm437", "\x81", "ü"}, {"x-unknown", "a\xe4", "a\uFFFD"}, {"no such thing", "ä", "ä"},
@@ -402,13 +403,15 @@ func TestBaseSubject(t *testing.T) {
 }
 
 func TestWithoutBcc(t *testing.T) {
-	raw := "Bcc: first@x\r\nTo: a@b\r\nBCC: c@d,\r\n e@f\r\nResent-Bcc: g@h\r\nSubject: s\r\n\r\nBcc: body\r\n"
+	raw := "Bcc: first@x\r\nTo: a@b\r\nBCC: c@d,\r\n e@f\r\nResent-Bcc: g@h\r\n" +
+		"Subject: s\r\n\r\nBcc: body\r\n"
 	h, _ := ParseHeader([]byte(raw), Limits{})
 	got, err := io.ReadAll(Without(strings.NewReader(raw), int64(len(raw)), BccRanges(h)))
 	if want := "To: a@b\r\nSubject: s\r\n\r\nBcc: body\r\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, error %v, want %q", got, err, want)
 	}
-	if got, _ := io.ReadAll(Without(strings.NewReader(raw), int64(len(raw)), nil)); string(got) != raw {
+	got, _ = io.ReadAll(Without(strings.NewReader(raw), int64(len(raw)), nil))
+	if string(got) != raw {
 		t.Errorf("without ranges: got %q", got)
 	}
 }
