@@ -267,7 +267,7 @@ func (p *parser) fields(part *Part, raw string) {
 		switch {
 		case !ok && strings.Trim(text, "\r\n") == "":
 			// The empty line that ends the header.
-		case !ok && i == n && (strings.HasPrefix(text, "From ") || strings.HasPrefix(text, ">From ")):
+		case !ok && i == n && isMboxFrom(text):
 			p.defects |= DefectMboxFrom
 		case !ok:
 			p.defects |= DefectJunkLine
@@ -284,6 +284,11 @@ func (p *parser) fields(part *Part, raw string) {
 			h.Fields = append(h.Fields, f)
 		}
 	}
+}
+
+// isMboxFrom says whether the first line is that of an mbox file (RFC 4155).
+func isMboxFrom(line string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(line, ">"), "From ")
 }
 
 // fieldLen is the length of the first line of s with all lines that continue
@@ -325,7 +330,8 @@ func parseField(text string) (Field, bool) {
 // rawDefects finds what is wrong with the bytes of a header.
 func rawDefects(raw string) Defects {
 	var d Defects
-	lfs, crs, crlfs := strings.Count(raw, "\n"), strings.Count(raw, "\r"), strings.Count(raw, "\r\n")
+	lfs, crs := strings.Count(raw, "\n"), strings.Count(raw, "\r")
+	crlfs := strings.Count(raw, "\r\n")
 	if lfs > crlfs {
 		d |= DefectBareLF
 	}

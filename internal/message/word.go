@@ -175,5 +175,5 @@ func appendBase64(b, sextets []byte, s string) (decoded, rest []byte) {
 }
 
 func isBase64(c byte) bool {
-	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/'
+	return isAlpha(c) || isDigit(c) || c == '+' || c == '/'
 }
