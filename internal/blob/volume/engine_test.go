@@ -417,19 +417,9 @@ func TestConcurrentUse(t *testing.T) {
 	})
 	wg.Go(func() { // compaction, and with its lock the readers
 		for range 10 {
-			for _, v := range s.Volumes() {
-				mu.Lock()
-				for i, loc := range locs {
-					if loc.Volume == v.Number && v.Sealed {
-						to, err := s.Move(t.Context(), loc)
-						if err != nil {
-							t.Error(err)
-						}
-						locs[i] = to
-					}
-				}
-				mu.Unlock()
-			}
+			mu.Lock()
+			moveSealed(t, s, locs)
+			mu.Unlock()
 		}
 	})
 	wg.Go(func() {
@@ -453,5 +443,23 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	if got := batches(t, s, 0); len(got) != n {
 		t.Errorf("got %d records, want %d", len(got), n)
+	}
+}
+
+// moveSealed moves the bodies in sealed volumes.
+func moveSealed(t *testing.T, s *Store, locs map[int]blob.Location) {
+	sealed := map[int64]bool{}
+	for _, v := range s.Volumes() {
+		sealed[v.Number] = v.Sealed
+	}
+	for i, loc := range locs {
+		if !sealed[loc.Volume] {
+			continue
+		}
+		to, err := s.Move(t.Context(), loc)
+		if err != nil {
+			t.Error(err)
+		}
+		locs[i] = to
 	}
 }
