@@ -27,6 +27,7 @@ type fakeStore struct {
 	leases   map[string]fakeLease
 	fails    map[string]error // by method
 	calls    map[string]int
+	fetched  map[mail.AccountID]mail.UID
 }
 
 type fakeBox struct {
@@ -48,6 +49,7 @@ func newFakeStore(now func() time.Time) *fakeStore {
 		leases:   map[string]fakeLease{},
 		fails:    map[string]error{},
 		calls:    map[string]int{},
+		fetched:  map[mail.AccountID]mail.UID{},
 	}
 }
 
@@ -204,6 +206,18 @@ func (f *fakeStore) Release(_ context.Context, name, owner string) error {
 		delete(f.leases, name)
 	}
 	return f.called("release")
+}
+
+func (f *fakeStore) Fetched(_ context.Context, a mail.AccountID) (mail.UID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fetched[a], f.called("fetched")
+}
+
+func (f *fakeStore) NoteFetched(a mail.AccountID, uid mail.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fetched[a] = max(f.fetched[a], uid)
 }
 
 // A fakeAuth knows passwords, and says of each channel what it is told to.

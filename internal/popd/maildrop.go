@@ -42,7 +42,8 @@ type maildrop struct {
 	items   []item
 	live    int   // messages not marked as deleted
 	octets  int64 // of those
-	last    int   // the highest message accessed, RFC 1460
+	last    int   // the highest message accessed since login or RSET, RFC 1460
+	high    int   // the same since login
 	renewed time.Time
 
 	// Rows of the messages from number first on, each handed out once.
@@ -118,6 +119,9 @@ func (s *session) leave(ctx context.Context) {
 			slog.String("account", s.who.Address.String()),
 			slog.Int("retrieved", s.drop.retrieved),
 			slog.Int64("octets", s.drop.sent))
+	}
+	if n := s.drop.high; n > 0 {
+		s.srv.cfg.Store.NoteFetched(s.drop.account, s.drop.items[n-1].uid)
 	}
 	err := s.srv.cfg.Store.Release(ctx, leaseName(s.drop.account), s.conn.ID())
 	if err != nil {

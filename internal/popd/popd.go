@@ -34,6 +34,8 @@ type Store interface {
 	Expunge(ctx context.Context, a mail.AccountID, id mail.MailboxID, uids []mail.UID) error
 	Acquire(ctx context.Context, name, owner string, until time.Time) error
 	Release(ctx context.Context, name, owner string) error
+	Fetched(ctx context.Context, a mail.AccountID) (mail.UID, error)
+	NoteFetched(a mail.AccountID, uid mail.UID)
 }
 
 // An Authenticator is what popd needs of package auth. Its errors are those

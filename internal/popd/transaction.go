@@ -1,7 +1,9 @@
 package popd
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 
 	"postrider/internal/mail"
@@ -107,7 +109,7 @@ func (s *session) retr(ctx context.Context, a args) reply {
 	if t == nil {
 		return r
 	}
-	s.drop.last = max(s.drop.last, n)
+	s.drop.last, s.drop.high = max(s.drop.last, n), max(s.drop.high, n)
 	s.drop.retrieved++
 	s.drop.sent += t.size
 	s.srv.metrics.messages.Inc()
@@ -187,8 +189,19 @@ func (s *session) rset(context.Context, args) reply {
 // noop is NOOP of RFC 1939 section 5.
 func (s *session) noop(context.Context, args) reply { return ok("") }
 
-// last is LAST of RFC 1460: the highest message number accessed.
-func (s *session) last(context.Context, args) reply { return ok(strconv.Itoa(s.drop.last)) }
+// last is LAST of RFC 1460: the highest message number accessed, in this
+// session or an earlier one. Fetchers use it to leave mail on the server.
+func (s *session) last(ctx context.Context, _ args) reply {
+	d := s.drop
+	uid, err := s.srv.cfg.Store.Fetched(ctx, d.account)
+	if err != nil {
+		return s.trouble(ctx, "reading what was fetched", err)
+	}
+	n, _ := slices.BinarySearchFunc(d.items, uid, func(it item, uid mail.UID) int {
+		return cmp.Compare(it.uid, uid+1)
+	})
+	return ok(strconv.Itoa(max(n, d.last)))
+}
 
 // quit is QUIT of RFC 1939 sections 4 and 6. Only here are marked messages
 // removed; what could not be removed is there again the next time.

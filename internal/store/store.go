@@ -239,6 +239,12 @@ type Store interface {
 	// Expunge removes entries; UIDs that are gone already are passed over.
 	Expunge(ctx context.Context, a mail.AccountID, id mail.MailboxID, uids []mail.UID) error
 
+	// Fetched is the highest UID of the Inbox that POP3 has handed out (LAST
+	// of RFC 1460). NoteFetched raises it; it is not promised and rides on
+	// a later commit, but is seen at once.
+	Fetched(ctx context.Context, a mail.AccountID) (mail.UID, error)
+	NoteFetched(a mail.AccountID, uid mail.UID)
+
 	// Acquire takes the lease of a name for owner until then, or tells who
 	// has it (Locked). A lease need not survive a crash of the machine.
 	Acquire(ctx context.Context, name, owner string, until time.Time) error

@@ -143,6 +143,9 @@ func (s *Store) keepTidy(ctx context.Context) {
 		if err := s.flushTraces(); err != nil && ctx.Err() == nil {
 			s.log.Warn("writing traces", "error", err)
 		}
+		if err := s.flushFetched(); err != nil && ctx.Err() == nil {
+			s.log.Warn("writing what was fetched", "error", err)
+		}
 		now := s.now()
 		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
 			if err := s.writeSnapshot(ctx); err != nil {

@@ -40,7 +40,7 @@ var upgrades = [][]string{{
 	`CREATE TABLE mailbox (account {int} NOT NULL, id {int} NOT NULL, name TEXT NOT NULL,
 		uidvalidity {int} NOT NULL, uidnext {int} NOT NULL, modseq {int} NOT NULL,
 		messages {int} NOT NULL, unseen {int} NOT NULL, bytes {int} NOT NULL,
-		PRIMARY KEY (account, id)) {clustered}`,
+		fetched {int} NOT NULL DEFAULT 0, PRIMARY KEY (account, id)) {clustered}`,
 	`CREATE UNIQUE INDEX mailbox_name ON mailbox (account, name)`,
 	`CREATE TABLE blob (id {id}, volume {int} NOT NULL, place {int} NOT NULL,
 		size {int} NOT NULL, sum {int} NOT NULL)`,

@@ -73,8 +73,9 @@ type Store struct {
 	space     *spaceGuard
 	keeper    keeper
 
-	mu     sync.Mutex
-	traces []pendingTrace
+	mu      sync.Mutex
+	traces  []pendingTrace
+	fetched map[mail.AccountID]mail.UID
 }
 
 var _ store.Store = (*Store)(nil)
@@ -184,6 +185,7 @@ func (s *Store) Close() error {
 	}
 	if s.committer.failure() == nil {
 		keep(s.flushTraces())
+		keep(s.flushFetched())
 		keep(s.settle())
 	}
 	s.committer.stop()

@@ -33,7 +33,7 @@ func Run(t *testing.T, home func(t *testing.T) Home) {
 		{"settings", settings}, {"deliver and read", deliverAndRead},
 		{"large body", largeBody}, {"many recipients", manyRecipients},
 		{"refusals", refusals}, {"quota", quota}, {"expunge", expunge}, {"UIDs never come back", uids},
-		{"leases", leases}, {"traces", traces}, {"events", events}, {"reopen", reopen},
+		{"leases", leases}, {"fetched", fetched}, {"traces", traces}, {"events", events}, {"reopen", reopen},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := &T{T: t, home: home(t), ctx: context.Background()}
@@ -476,6 +476,26 @@ func leases(t *T) {
 	t.ok(t.Release(t.ctx, "pop/1", "s1"))
 	t.ok(t.Acquire(t.ctx, "pop/1", "s2", time.Now().Add(-time.Second)))
 	t.ok(t.Acquire(t.ctx, "pop/1", "s3", later)) // s2's has expired
+}
+
+func fetched(t *T) {
+	a := t.add("ann")[0]
+	want := func(uid mail.UID) {
+		t.Helper()
+		if got, err := t.Fetched(t.ctx, a.ID); got != uid || err != nil {
+			t.Errorf("fetched: got %d, %v; want %d", got, err, uid)
+		}
+	}
+	want(0)
+	t.NoteFetched(a.ID, 5)
+	t.NoteFetched(a.ID, 3)
+	want(5)
+	t.again()
+	want(5)
+	t.deliver("x", a) // must not take it back
+	want(5)
+	_, err := t.Fetched(t.ctx, 999)
+	t.kind(err, mail.NotFound)
 }
 
 func traces(t *T) {

@@ -1,0 +1,64 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"postrider/internal/mail"
+	"postrider/internal/store"
+)
+
+// NoteFetched implements store.Store.
+func (s *Store) NoteFetched(a mail.AccountID, uid mail.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fetched == nil {
+		s.fetched = map[mail.AccountID]mail.UID{}
+	}
+	s.fetched[a] = max(s.fetched[a], uid)
+}
+
+// Fetched implements store.Store.
+func (s *Store) Fetched(ctx context.Context, a mail.AccountID) (mail.UID, error) {
+	s.mu.Lock()
+	pending := s.fetched[a]
+	s.mu.Unlock()
+	var uid mail.UID
+	err := s.read.QueryRowContext(ctx, `SELECT fetched FROM mailbox WHERE account = $1 AND id = $2`,
+		int64(a), int64(store.Inbox)).Scan(&uid)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = notFound("no such account")
+	}
+	return max(uid, pending), err
+}
+
+// flushFetched writes what NoteFetched has gathered, in small steps.
+func (s *Store) flushFetched() error {
+	s.mu.Lock()
+	pending := s.fetched
+	s.fetched = nil
+	s.mu.Unlock()
+	ids := make([]mail.AccountID, 0, len(pending))
+	for a := range pending {
+		ids = append(ids, a)
+	}
+	for len(ids) > 0 {
+		n := min(len(ids), maxRows)
+		some := ids[:n]
+		ids = ids[n:]
+		err := s.committer.do(volatile, true, func(t *tx) error {
+			for _, a := range some {
+				if err := t.exec(`UPDATE mailbox SET fetched = $3 WHERE account = $1 AND id = $2
+					AND fetched < $3`, int64(a), int64(store.Inbox), int64(pending[a])); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
