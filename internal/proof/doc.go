@@ -1,0 +1,26 @@
+// Package proof proves the promise on the built program: what a 250 or a +OK
+// confirmed survives, and is there exactly once.
+//
+// Its tests build cmd/postrider once and work on it from outside, through
+// SMTP, POP3 and the command line:
+//
+//   - kill: the server is killed with SIGKILL at random moments under load,
+//     and started again.
+//   - order: strace sees that no reply is written before the flush of every
+//     file that holds the message.
+//   - power cut: from a recording of all writes and flushes the directory is
+//     made as a power cut would leave it, and looked at.
+//   - rebuild, full disk, slow peers.
+//
+// A 250 that was confirmed and is not there, or is there twice, is a failure.
+// A message whose reply was never heard may be there once (RFC 1047); such
+// messages are counted apart. Each checker has a test in which a flush is
+// taken away and which fails if the checker finds nothing.
+//
+// The environment makes a run longer or repeats it:
+//
+//	PROOF_KILLS    kills of the crash test (10)
+//	PROOF_CUTS     power cuts that are tried of one recording (40)
+//	PROOF_SEED     begins the random numbers; every test logs its own
+//	PROOF_PROGRAM  a built program, instead of the one in this tree
+package proof
