@@ -21,7 +21,7 @@ type Field struct {
 	Name   string // as it came
 	Value  string // as it came: folded, without the line end after it
 	Offset int64  // from the start of the message
-	Len    int64  // with its line end
+	Len    int64  // with its line end, if that belongs to the header
 	kind   kind
 }
 
