@@ -65,6 +65,10 @@ type Batch interface {
 	// engine closes the volume for writing and cuts it back if it can, and
 	// later batches go to another one.
 	Sync() error
+	// Revoke takes back what the last successful Sync has flushed, because
+	// the rows could not be committed: Records must not tell of it. Bodies
+	// may stay, without a record.
+	Revoke() error
 }
 
 // A Volume is one file of an engine, or whatever it deletes as a whole.

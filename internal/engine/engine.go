@@ -164,6 +164,17 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	e.problem("the database could not be used: "+err.Error(), cfg.Path, true)
+	if mail.KindOf(err) == mail.Damaged {
+		// Sound but older than its volumes: what it knows of flags and
+		// deletions is worth keeping.
+		older := cfg
+		older.AcceptRestore = true
+		if e.Store, err = sqlstore.Open(ctx, older); err == nil {
+			e.problem("the database took in what the volumes have and it had not; every mailbox "+
+				"got a new UIDVALIDITY", cfg.Path, true)
+			return nil
+		}
+	}
 	aside, err := sqlstore.Rebuild(ctx, cfg, e.cfg.Progress)
 	if err != nil {
 		return err

@@ -79,7 +79,11 @@ func (h *Hall) nextID() string {
 // From implements Receiver.
 func (h *Hall) From(ctx context.Context, v *Visitor, from mail.Address, p mail.MailParams) (
 	Transaction, error) {
-	if r := h.judgeSender(v, from, p); r != nil {
+	r := h.judgeSender(v, from, p)
+	if r == nil {
+		r = h.judgeUser(ctx, v)
+	}
+	if r != nil {
 		h.refused(ctx, v, "return path refused", from.String(), r)
 		h.cfg.Store.WriteTrace(&store.Trace{ID: h.nextID(), Time: h.cfg.Now(), Door: v.Door,
 			Peer: peer(v), Helo: v.Helo, User: user(v), From: from.String(),
@@ -106,6 +110,22 @@ func (h *Hall) judgeSender(v *Visitor, from mail.Address, p mail.MailParams) *ma
 	// An authenticated sender may use only its own addresses.
 	if v.User != nil && from.Key() != v.User.Address.Key() {
 		return mail.NewReply(553, "5.7.1", fmt.Sprintf("%s may not send as %s", v.User.Address, from))
+	}
+	return nil
+}
+
+// judgeUser ends the rights of a login whose account was disabled, removed,
+// or given another password since.
+func (h *Hall) judgeUser(ctx context.Context, v *Visitor) *mail.Reply {
+	if v.User == nil {
+		return nil
+	}
+	a, err := h.cfg.Store.Account(ctx, v.User.Address)
+	switch {
+	case err != nil && mail.KindOf(err) != mail.NotFound:
+		return trouble(err)
+	case err != nil, a.ID != v.User.Account, a.Version != v.User.Version, !a.Enabled, !a.Login:
+		return mail.NewReply(530, "5.7.0", "The login is no longer valid, authenticate again")
 	}
 	return nil
 }

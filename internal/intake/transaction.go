@@ -203,6 +203,9 @@ func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail
 		return nil, nil, mail.NewReply(554, "5.4.6", fmt.Sprintf(
 			"The message has passed more than %d servers: a loop", lim))
 	}
+	if r := t.judgeAuthor(m); r != nil {
+		return nil, nil, r
+	}
 	d := t.delivery(m)
 	results, err := t.h.cfg.Store.Deliver(ctx, d)
 	if err != nil {
@@ -210,6 +213,22 @@ func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail
 	}
 	receipt, r := t.receipt(d, results)
 	return receipt, d.Trace, r
+}
+
+// judgeAuthor holds the From field of an authenticated sender to its own
+// addresses, so that nobody writes in a colleague's name.
+func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
+	if t.v.User == nil {
+		return nil
+	}
+	for _, a := range m.Header.Addresses("From") {
+		if a.Mark != message.Mailbox || a.Mail().Key() == t.v.User.Address.Key() {
+			continue
+		}
+		return mail.NewReply(550, "5.7.1", fmt.Sprintf("%s may not write as %s (the From field)",
+			t.v.User.Address, a.Mail()))
+	}
+	return nil
 }
 
 // delivery makes what the store wants: one target for each account.

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"records come in order", testRecordsOrder},
 		{"records of a body", testRecordsKeepFacts},
 		{"reset forgets", testReset},
+		{"revoke takes a batch back", testRevoke},
 		{"discard before a batch", testDiscard},
 		{"unfinished draft", testUnfinished},
 		{"draft refuses writes when finished", testWriteAfterFinish},
@@ -287,6 +288,34 @@ func testReset(t *testing.T, u *suite) {
 	u.wantBody(loc, Body(600, 3))
 	if metas, _ := u.records(0); fmt.Sprint(metas) != "[meta 1 0 kept]" {
 		t.Errorf("records: got %v", metas)
+	}
+}
+
+func testRevoke(t *testing.T, u *suite) {
+	first := u.put(0, Body(500, 1))
+	b := u.s.Begin(u.batch, 0)
+	for _, n := range []int{700, 100_000} {
+		d := Draft(t, u.s, 0, Body(n, 2))
+		defer d.Discard()
+		if _, err := b.Add(0, d, []byte("lost")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Revoke(); err != nil {
+		t.Fatal(err)
+	}
+	if metas, _ := u.records(0); fmt.Sprint(metas) != "[meta 1 0]" {
+		t.Errorf("records after Revoke: got %v", metas)
+	}
+	u.batch++
+	next := u.put(0, Body(600, 3))
+	u.wantBody(first[0], Body(500, 1))
+	u.wantBody(next[0], Body(600, 3))
+	if metas, _ := u.records(0); fmt.Sprint(metas) != "[meta 1 0 meta 3 0]" {
+		t.Errorf("records after the next batch: got %v", metas)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"postrider/internal/blob"
@@ -99,6 +100,7 @@ type fakeBatch struct {
 	s               *Fake
 	number, durable uint64
 	added           []*fakeVolume
+	last            []*fakeVolume // of the last Sync
 }
 
 // Begin implements blob.Store.
@@ -140,10 +142,24 @@ func (b *fakeBatch) Sync() error {
 	}
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
+	b.last = b.added
 	for _, v := range b.added {
 		b.s.volumes[v.record.Body.Volume] = v
 		b.s.order = append(b.s.order, v.record.Body.Volume)
 	}
+	return nil
+}
+
+// Revoke implements blob.Batch.
+func (b *fakeBatch) Revoke() error {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, v := range b.last {
+		b.s.order = slices.DeleteFunc(b.s.order, func(n int64) bool {
+			return n == v.record.Body.Volume
+		})
+	}
+	b.last = nil
 	return nil
 }
 

@@ -21,8 +21,9 @@ type batch struct {
 	number  uint64
 	durable uint64
 	parts   []*part
-	used    int    // parts in use; the others are kept for their memory
-	buf     []byte // what is written next
+	used    int      // parts in use; the others are kept for their memory
+	buf     []byte   // what is written next
+	last    []extent // what the last Sync has flushed, for Revoke
 }
 
 // A part is what a batch appends to one file.
@@ -35,6 +36,14 @@ type part struct {
 
 	failed  error // of the write
 	unknown error // of the flush
+}
+
+// An extent is what a flushed batch has added to a file.
+type extent struct {
+	w         *writer
+	from, end int64
+	batch     uint64
+	sealed    bool
 }
 
 // A pending record waits for Sync.
@@ -156,6 +165,7 @@ func (b *batch) newPart(g *group, w *writer) *part {
 // Sync implements blob.Batch.
 func (b *batch) Sync() error {
 	defer b.Reset()
+	b.last = b.last[:0]
 	if b.used == 0 {
 		return nil
 	}
@@ -185,12 +195,34 @@ func (b *batch) Sync() error {
 				d.confirmed = true
 			}
 		}
+		b.last = append(b.last, extent{p.w, p.w.end, p.end, b.number, p.seal})
 		p.w.advance(p.end, b.number)
 		if p.seal {
 			b.s.sealed(p.g, p.w)
 		}
 	}
 	return nil
+}
+
+// Revoke implements blob.Batch. Where a file cannot be cut back, the next
+// batch says that the records were never confirmed.
+func (b *batch) Revoke() error {
+	var failed error
+	for _, e := range b.last {
+		if !e.sealed {
+			err := e.w.takeBack(e.from)
+			if err == nil {
+				continue
+			}
+			b.s.log.Error("volume not cut back", "volume", e.w.f.number, "err", err)
+			failed = errors.Join(failed, err)
+		}
+		b.s.cutMu.Lock()
+		b.s.cuts = append(b.s.cuts, cut{from: place{e.w.f.number, e.from}, end: e.end, batch: e.batch})
+		b.s.cutMu.Unlock()
+	}
+	b.last = b.last[:0]
+	return failed
 }
 
 // addCuts appends records of the failed batches that could not be cut off,

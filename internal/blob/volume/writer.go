@@ -57,6 +57,23 @@ func (w *writer) cutBack() error {
 	return nil
 }
 
+// takeBack makes the file end where it ended before its last batch.
+func (w *writer) takeBack(end int64) error {
+	was := w.end
+	w.end = end
+	if err := w.cutBack(); err != nil {
+		w.end = was
+		return err
+	}
+	w.f.size.Store(end)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.marks) > 0 && w.marks[len(w.marks)-1].end > end {
+		w.marks = w.marks[:len(w.marks)-1]
+	}
+	return nil
+}
+
 // settle takes note that batches up to this one are durable elsewhere.
 func (w *writer) settle(batch uint64, every int64) {
 	w.mu.Lock()

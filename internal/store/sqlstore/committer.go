@@ -209,6 +209,9 @@ func (c *committer) attempt(t *tx, ops []*op, full bool) (bad *op, err error) {
 			c.fail(fmt.Errorf("commit of batch %d: %w", c.batch, err))
 		}
 		c.rollback(t)
+		// Nobody will hear 250 for these records, so no start may bring
+		// them back. If even that fails, the next batch's number does it.
+		t.blobs.Revoke()
 		return nil, err
 	}
 	return nil, nil

@@ -34,10 +34,15 @@ func (s *Store) recover(ctx context.Context) error {
 	}
 	have := c.batch
 	r := &replay{batch: have}
+	var accounts int
+	row := c.conn.QueryRowContext(ctx, `SELECT count(*) FROM account`)
+	if err := row.Scan(&accounts); err != nil {
+		return err
+	}
 	t := s.plainTx(ctx)
 	err := s.blobs.Records(ctx, have, func(rec blob.Record) error {
 		r.batch, r.durable = max(r.batch, rec.Batch), max(r.durable, rec.Durable)
-		if r.durable > have && !s.cfg.AcceptRestore {
+		if r.durable > have && (!s.cfg.AcceptRestore || accounts == 0) {
 			return mail.Errorf(mail.Damaged, fmt.Sprintf("the database is older than its volumes"+
 				" (batch %d, they know %d): run \"postrider check --repair\", or serve"+
 				" with --accept-restore", have, r.durable))
