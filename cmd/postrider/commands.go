@@ -4,8 +4,8 @@ import "slices"
 
 // commands is the table of all commands, in the order of the help.
 func commands() []command {
-	return slices.Concat(accountCommands(), domainCommands(), settingsCommands(), mailCommands(),
-		serverCommands(), programCommands())
+	return slices.Concat(serverCommands(), setupCommands(), accountCommands(), domainCommands(),
+		settingsCommands(), mailCommands(), programCommands())
 }
 
 // The flags that describe an account.

@@ -2,24 +2,31 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"postrider/internal/control"
 	"postrider/internal/datadir"
+	"postrider/internal/engine"
 	"postrider/internal/server"
 	"postrider/internal/settings"
 )
 
 // serve runs the server until it is told to stop.
 func serve(ctx ctx, c *call) error {
-	dir, _, err := datadir.Make(datadir.Usual(c.opt.data).Place())
+	dir, err := makeDir(datadir.Usual(c.opt.data).Place())
 	if err != nil {
+		return err
+	}
+	if err := c.descend(ctx, dir); err != nil {
 		return err
 	}
 	lock, err := dir.Lock()
@@ -38,19 +45,97 @@ func serve(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err = s.Listen(); err == nil {
+	if err = s.Listen(ctx); err == nil {
 		err = s.Start(ctx)
 	}
 	if err == nil {
+		server.Notify("READY=1")
 		err = c.greet(ctx, s)
 	}
 	if err == nil {
 		err = c.waitForEnd(ctx, s)
 	}
+	server.Notify("STOPPING=1")
 	if stopped := shutdown(s); err == nil {
 		err = stopped
 	}
 	return err
+}
+
+// makeDir opens a data directory or makes it. What root makes in another
+// user's directory is that user's.
+func makeDir(place string) (*datadir.Dir, error) {
+	dir, made, err := datadir.Make(place)
+	if err != nil || !made {
+		return dir, err
+	}
+	if owner := datadir.Owner(dir.Path()); owner != "" {
+		err = datadir.Give(dir.Path(), owner)
+	}
+	return dir, err
+}
+
+// descend starts this program again as another user if it is root and shall
+// not stay so: as server.user, or else as the directory's owner.
+func (c *call) descend(ctx ctx, dir *datadir.Dir) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	cfg := engine.Config{Dir: dir, File: c.opt.config, Set: c.opt.set}
+	reg, _, err := engine.Settings(cfg)
+	if err != nil {
+		return err
+	}
+	user := reg.Current().String(settings.ServerUser)
+	if user == "" {
+		user = datadir.Owner(dir.Path())
+	}
+	if user == "" {
+		return nil
+	}
+	// Root must not open the database, but it holds where to listen.
+	stored, err := c.storedListeners(ctx, dir)
+	if err != nil {
+		return err
+	}
+	set := slices.Concat(stored, c.opt.set, []string{"server.user=" + user})
+	if err := reg.SetFlags(set); err != nil {
+		return err
+	}
+	return server.Descend(ctx, reg, dir)
+}
+
+// storedListeners asks this program, which becomes the directory's owner, for
+// the listen keys that the database holds.
+func (c *call) storedListeners(ctx ctx, dir *datadir.Dir) ([]string, error) {
+	if _, err := os.Stat(dir.Database()); err != nil {
+		return nil, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"settings", "--json", "--data", dir.Path()}
+	if c.opt.config != "" {
+		args = append(args, "--config", c.opt.config)
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = c.stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("read where to listen: %w", err)
+	}
+	var list []settings.Explanation
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, fmt.Errorf("read where to listen: %w", err)
+	}
+	var set []string
+	for _, e := range list {
+		if strings.HasSuffix(e.Name, ".listen") && e.Source == settings.Database.String() {
+			set = append(set, e.Name+"="+e.Value)
+		}
+	}
+	return set, nil
 }
 
 // waitForEnd returns when the server shall stop. A hang-up signal reloads.
@@ -64,9 +149,11 @@ func (c *call) waitForEnd(ctx ctx, s *server.Server) error {
 		for {
 			select {
 			case <-hangUp:
+				server.Notify("RELOADING=1")
 				if _, err := s.Reload(ctx); err != nil && ctx.Err() == nil {
 					fmt.Fprintln(c.stderr, "postrider: reload: "+err.Error())
 				}
+				server.Notify("READY=1")
 			case <-ctx.Done():
 				return
 			}

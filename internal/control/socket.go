@@ -79,7 +79,7 @@ func (s *session) serve(ctx context.Context, token string) {
 	defer stop()
 
 	r := bufio.NewReader(s.conn)
-	q, err := s.read(r, token)
+	q, err := s.read(ctx, r, token)
 	if err != nil {
 		s.write(frame{Error: failureOf(err)})
 		return
@@ -101,8 +101,8 @@ func (s *session) serve(ctx context.Context, token string) {
 }
 
 // read takes the request of a client that shows the right token.
-func (s *session) read(r *bufio.Reader, token string) (*call, error) {
-	s.conn.SetReadDeadline(time.Now().Add(tokenTime))
+func (s *session) read(ctx context.Context, r *bufio.Reader, token string) (*call, error) {
+	s.wait(ctx, tokenTime)
 	shown, err := readLine(r, maxToken)
 	if err != nil {
 		return nil, &mail.Error{Kind: mail.Denied, Text: "no token came", Err: err}
@@ -113,7 +113,7 @@ func (s *session) read(r *bufio.Reader, token string) (*call, error) {
 		s.control.log.Error("control socket: wrong token")
 		return nil, mail.Errorf(mail.Denied, "wrong token")
 	}
-	s.conn.SetReadDeadline(time.Now().Add(requestTime))
+	s.wait(ctx, requestTime)
 	line, err := readLine(r, maxRequest)
 	if err != nil {
 		return nil, &mail.Error{Kind: mail.Invalid, Text: "no request came", Err: err}
@@ -123,6 +123,15 @@ func (s *session) read(r *bufio.Reader, token string) (*call, error) {
 		return nil, &mail.Error{Kind: mail.Invalid, Text: "the request is no JSON object", Err: err}
 	}
 	return q, nil
+}
+
+// wait gives the client some time, unless the server stops: then what wakes
+// its readers may have come before.
+func (s *session) wait(ctx context.Context, d time.Duration) {
+	s.conn.SetReadDeadline(time.Now().Add(d))
+	if ctx.Err() != nil {
+		s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // progress sends what an operation tells, not more often than people can see.

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"postrider/internal/mail"
 )
 
 // unixSockets says that the system certainly has Unix sockets.
@@ -42,6 +45,40 @@ func owner(path string) (uid, gid int, ok bool) {
 		return 0, 0, false
 	}
 	return int(st.Uid), int(st.Gid), true
+}
+
+// Give makes what root has in a directory the user's own: the directory and
+// the files that lie directly in it. It is for one that was just made.
+func Give(path, username string) error {
+	u, err := user.Lookup(username)
+	if err != nil {
+		return &mail.Error{Kind: mail.NotFound, Text: "there is no user " + username, Err: err}
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == 0 {
+			if err := os.Lchown(filepath.Join(path, e.Name()), uid, gid); err != nil {
+				return err
+			}
+		}
+	}
+	// Last, because until then nobody else can put anything in it.
+	return os.Lchown(path, uid, gid)
 }
 
 // Become makes a process of root that of the directory's owner, for good,

@@ -8,3 +8,6 @@ func Become(string) error { return nil }
 
 // Owner is empty on Windows.
 func Owner(string) string { return "" }
+
+// Give does nothing on Windows.
+func Give(string, string) error { return nil }

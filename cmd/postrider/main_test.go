@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postrider/internal/mail"
+)
+
+func TestScan(t *testing.T) {
+	tests := []struct {
+		name, line string
+		words      string
+		flags      string
+	}{
+		{"flags first", "--json --data d account list", "account list", "--json --data d"},
+		{"flags between", "account --data d list --json", "account list", "--data d --json"},
+		{"one dash", "account list -data=d -json", "account list", "-data=d -json"},
+		{"value that looks like a word", "--domain list account list", "account list",
+			"--domain list"},
+		{"dash is a word", "account import -", "account import -", ""},
+		{"dash as a value", "account add a --password-file -", "account add a", "--password-file -"},
+		{"numbers are words", "settings set pop.errors -1", "settings set pop.errors -1", ""},
+		{"end of flags", "settings set k -- --json", "settings set k --json", ""},
+		{"unknown flags take nothing", "--what account list", "account list", "--what"},
+		{"value is missing", "account list --domain", "account list", "--domain"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &call{}
+			l := scan(strings.Fields(tt.line), c.flags())
+			if got := strings.Join(l.words, " "); got != tt.words {
+				t.Errorf("got words %q, want %q", got, tt.words)
+			}
+			if got := strings.Join(l.flags, " "); got != tt.flags {
+				t.Errorf("got flags %q, want %q", got, tt.flags)
+			}
+		})
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	tests := []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("something else"), 1},
+		{&usageError{text: "wrong"}, 2},
+		{mail.Errorf(mail.NotFound, ""), 3},
+		{mail.Errorf(mail.Exists, ""), 4},
+		{mail.Errorf(mail.Unreachable, ""), 5},
+		{mail.Errorf(mail.Locked, ""), 5},
+		{mail.Errorf(mail.Damaged, ""), 6},
+		{mail.Errorf(mail.Invalid, ""), 1},
+		{mail.Errorf(mail.Conflict, ""), 1},
+		{mail.Errorf(mail.Full, ""), 1},
+		{&mail.Error{Kind: mail.Exists, Err: mail.Errorf(mail.NotFound, "")}, 4},
+	}
+	for _, tt := range tests {
+		if got := exitStatus(tt.err); got != tt.want {
+			t.Errorf("%v: got %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+// The table of commands is whole: names differ, flags exist, and the help and
+// the completion know every command.
+func TestCommands(t *testing.T) {
+	c := &call{}
+	all := c.flags()
+	seen := map[string]bool{}
+	for _, cmd := range commands() {
+		if seen[cmd.name] {
+			t.Errorf("%q is there twice", cmd.name)
+		}
+		seen[cmd.name] = true
+		words := strings.Fields(cmd.name)
+		if len(words) > maxWords {
+			t.Errorf("%q has more than %d words", cmd.name, maxWords)
+		}
+		for _, name := range cmd.flags {
+			if all.Lookup(name) == nil {
+				t.Errorf("%s: there is no flag --%s", cmd.name, name)
+			}
+		}
+		var out, errs bytes.Buffer
+		ctx := context.Background()
+		if status := run(ctx, append(words, "--help"), nil, &out, &errs); status != 0 {
+			t.Errorf("%s --help: exit status %d, %s", cmd.name, status, &errs)
+		}
+		head := "postrider " + cmd.name
+		if cmd.name == "help" {
+			head = "Postrider is"
+		}
+		if !strings.HasPrefix(out.String(), head) || len(cmd.short) == 0 {
+			t.Errorf("%s --help: got %q", cmd.name, out.String())
+		}
+		out.Reset()
+		run(ctx, append([]string{"__complete"}, words...), nil, &out, &errs)
+		if !slices.Contains(strings.Fields(out.String()), words[len(words)-1]) {
+			t.Errorf("%s is not completed: got %q", cmd.name, out.String())
+		}
+	}
+}
+
+// Every operation has its command.
+func TestOperationsHaveCommands(t *testing.T) {
+	table, err := os.ReadFile("../../internal/control/operation.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source []byte
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
+	}
+	names := regexp.MustCompile(`(?m)^\t(\w+) += (?:quick|long)\(`).FindAllSubmatch(table, -1)
+	if len(names) < 20 {
+		t.Fatalf("found only %d operations", len(names))
+	}
+	for _, m := range names {
+		name := string(m[1])
+		// config default needs no server: the settings know it by themselves.
+		if name != "ConfigDefault" && !bytes.Contains(source, []byte("control."+name+".Call(")) {
+			t.Errorf("no command calls control.%s", name)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"account", "domain", "settings", "status", "stop"}
+	for wrong, want := range map[string]string{
+		"acount": "account", "domian": "domain", "setings": "settings", "stats": "status",
+		"acc": "account", "zebra": "", "x": "",
+	} {
+		if got := nearest(wrong, words); got != want {
+			t.Errorf("%s: got %q, want %q", wrong, got, want)
+		}
+	}
+}
+
+func TestSince(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	c := &call{}
+	for text, want := range map[string]time.Time{
+		"2h":                   now.Add(-2 * time.Hour),
+		"3d":                   now.AddDate(0, 0, -3),
+		"1w":                   now.AddDate(0, 0, -7),
+		"2026-03-01T08:00:00Z": time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC),
+		"2026-03-01":           time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local),
+		"yesterday":            {},
+		"-2h":                  {},
+	} {
+		got, err := c.since(text, now)
+		if !got.Equal(want) || (err != nil) != want.IsZero() {
+			t.Errorf("%s: got %v, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestUnits(t *testing.T) {
+	type sized struct {
+		N  int64
+		OK bool
+	}
+	for text, want := range map[string]sized{
+		"0": {0, true}, "1024": {1024, true}, "500M": {500 << 20, true}, "2g": {2 << 30, true},
+		"64 MB": {64 << 20, true}, "1KiB": {1024, true}, "": {}, "M": {}, "-1": {}, "1.5G": {},
+		"9999999999T": {},
+	} {
+		n, ok := parseSize(text)
+		if d := cmp.Diff(want, sized{n, ok}); d != "" {
+			t.Errorf("%q (-want +got)\n%s", text, d)
+		}
+	}
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1536: "1.5 kB", 10 << 20: "10.0 MB", 500 << 20: "500 MB",
+		3 << 40: "3.0 TB",
+	} {
+		if got := size(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}
