@@ -122,7 +122,8 @@ func unknown(words []string) string {
 	if len(words) > 1 && isGroup(words[0]) {
 		group, wrong = words[0]+" ", words[1]
 	} else if isGroup(words[0]) {
-		return fmt.Sprintf("%q needs another word: %s", words[0], strings.Join(within(words[0]+" "), ", "))
+		return fmt.Sprintf("%q needs another word: %s", words[0],
+			strings.Join(within(words[0]+" "), ", "))
 	}
 	text := fmt.Sprintf("there is no command %q", group+wrong)
 	if near := nearest(wrong, within(group)); near != "" {

@@ -4,8 +4,8 @@ import "slices"
 
 // commands is the table of all commands, in the order of the help.
 func commands() []command {
-	return slices.Concat(serverCommands(), setupCommands(), accountCommands(), domainCommands(),
-		settingsCommands(), mailCommands(), programCommands())
+	return slices.Concat(serverCommands(), setupCommands(), accountCommands(), accountPartCommands(),
+		domainCommands(), settingsCommands(), mailCommands(), programCommands())
 }
 
 // The flags that describe an account.
@@ -73,6 +73,12 @@ func accountCommands() []command {
 			long:  "On a terminal it asks first.",
 			run:   accountRemove,
 		},
+	}
+}
+
+// accountPartCommands are those for app passwords, and for many accounts.
+func accountPartCommands() []command {
+	return []command{
 		{
 			name: "account app add", args: "ADDRESS NAME", min: 2, max: 2,
 			short: "make a password for one program or device",

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
+	"io"
+	"io/fs"
+	"net/smtp"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"postrider/internal/auth"
+	"postrider/internal/control"
 	"postrider/internal/datadir"
 	"postrider/internal/engine"
 )
@@ -30,9 +37,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"data":    makeData,
-			"status":  wantStatus,
-			"waitfor": waitFor,
+			"data":     makeData,
+			"status":   wantStatus,
+			"waitfor":  waitFor,
+			"sendmail": sendMail,
+			"damage":   damage,
 		},
 	})
 }
@@ -73,4 +82,68 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not appear", path)
+}
+
+// sendMail is "sendmail ADDRESS": a message by SMTP to the running server. It
+// is no failure if the recipient is refused.
+func sendMail(ts *testscript.TestScript, _ bool, args []string) {
+	var out, errs bytes.Buffer
+	ts.Logf("sendmail %s", args[0])
+	if status := run(context.Background(), withData(ts, []string{"status", "--json"}), nil, &out,
+		&errs); status != 0 {
+		ts.Fatalf("status: %s", &errs)
+	}
+	var s control.ServerStatus
+	ts.Check(json.Unmarshal(out.Bytes(), &s))
+	for _, l := range s.Listeners {
+		if l.Service != "smtp" {
+			continue
+		}
+		text := "Subject: hello\r\nMessage-ID: <1@example.net>\r\n\r\nIt works.\r\n"
+		ts.Logf("sent: %v", deliver(l.Address, args[0], text))
+		return
+	}
+	ts.Fatalf("the server has no SMTP listener")
+}
+
+// deliver sends a message without TLS.
+func deliver(address, to, text string) error {
+	c, err := smtp.Dial(address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Mail("sender@example.net"); err != nil {
+		return err
+	}
+	if err := c.Rcpt(to); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return c.Quit()
+}
+
+// damage is "damage DIR": changes a byte of each message in the files there.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if at := bytes.Index(data, []byte("It works.")); err == nil && at >= 0 {
+			data[at] ^= 0xff
+			err = os.WriteFile(path, data, 0o600)
+		}
+		return err
+	})
+	ts.Check(err)
 }

@@ -134,7 +134,8 @@ type AccountPasswordReply struct {
 	Note     string `json:"note,omitempty"`
 }
 
-func (c *Control) accountAdd(ctx context.Context, q AccountAddRequest) (AccountPasswordReply, error) {
+func (c *Control) accountAdd(ctx context.Context, q AccountAddRequest) (
+	AccountPasswordReply, error) {
 	var none AccountPasswordReply
 	addr, err := c.newAddress(ctx, q.Address)
 	if err != nil {

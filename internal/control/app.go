@@ -42,7 +42,8 @@ type AppPasswordReply struct {
 // maxAppPasswords bounds those of one account: a login compares with each.
 const maxAppPasswords = 100
 
-func (c *Control) appPasswordAdd(ctx context.Context, q AppPasswordRequest) (AppPasswordReply, error) {
+func (c *Control) appPasswordAdd(ctx context.Context, q AppPasswordRequest) (
+	AppPasswordReply, error) {
 	var none AppPasswordReply
 	fresh, password, err := c.passwords.MakeAppPassword(q.Name)
 	if err != nil {
@@ -76,7 +77,8 @@ type AppPasswordListReply struct {
 	AppPasswords []AppPassword `json:"app_passwords"`
 }
 
-func (c *Control) appPasswordList(ctx context.Context, q AddressRequest) (AppPasswordListReply, error) {
+func (c *Control) appPasswordList(ctx context.Context, q AddressRequest) (
+	AppPasswordListReply, error) {
 	_, creds, err := c.accountCredentials(ctx, q.Address)
 	return AppPasswordListReply{AppPasswords: appPasswords(creds)}, err
 }

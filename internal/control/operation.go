@@ -71,9 +71,10 @@ type Operation interface {
 
 // quick makes an operation that answers at once.
 func quick[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
-	return Op[Q, R]{name, doc, func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
+	silent := func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
 		return run(c, ctx, q)
-	}}
+	}
+	return Op[Q, R]{name, doc, silent}
 }
 
 // long makes an operation that may take a while and tells its progress.
