@@ -1,0 +1,51 @@
+package clients
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// letter is a message that is hard to carry: dots at the begin of lines, an
+// empty line and spaces at the end, a line of 900 letters.
+// Who sends it can be anybody.
+const letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: someone\r\n" +
+	"Date: Mon, 02 Mar 2026 10:00:00 +0100\r\nMessage-ID: <letter@example.net>\r\n" +
+	"Subject: a letter\r\n\r\n.\r\n..\r\n.dot\r\nFrom here on\r\n" + long + "\r\nspaces at the end   \r\n\r\nend\r\n"
+
+const ten = "0123456789"
+const hundred = ten + ten + ten + ten + ten + ten + ten + ten + ten + ten
+const long = hundred + hundred + hundred + hundred + hundred + hundred + hundred + hundred + hundred
+
+// letterOf is the letter as an account may submit it.
+func letterOf(address string) string {
+	return strings.Replace(letter, "sender@example.net", address, 1)
+}
+
+// numbered is the letter with a subject of its own.
+func numbered(subject string) string {
+	return strings.Replace(letter, "Subject: a letter", "Subject: "+subject, 1)
+}
+
+// difference shows two texts where they begin to differ.
+func difference(got, want string) string {
+	i := 0
+	for i < min(len(got), len(want)) && got[i] == want[i] {
+		i++
+	}
+	from := max(0, i-20)
+	return fmt.Sprintf("they differ at %d (lengths %d and %d):\ngot  …%.300q\nwant …%.300q", i,
+		len(got), len(want), got[from:], want[from:])
+}
+
+// file writes a file of its own into a directory of its own, and gives its path.
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
