@@ -204,7 +204,7 @@ func (c *committer) attempt(t *tx, ops []*op, full bool) (bad *op, err error) {
 		c.rollback(t)
 		return nil, err
 	}
-	if _, err := c.conn.ExecContext(t.ctx, "COMMIT"); err != nil {
+	if err := c.plain(t.ctx, "COMMIT"); err != nil {
 		if !c.s.dialect.full(err) {
 			c.fail(fmt.Errorf("commit of batch %d: %w", c.batch, err))
 		}
@@ -224,7 +224,15 @@ func (c *committer) begin(ctx context.Context, full bool) error {
 		}
 		c.full = full
 	}
-	_, err := c.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	return c.plain(ctx, "BEGIN IMMEDIATE")
+}
+
+// plain runs a statement of the transaction itself.
+func (c *committer) plain(ctx context.Context, query string) error {
+	s, err := c.stmt(ctx, query)
+	if err == nil {
+		_, err = s.ExecContext(ctx)
+	}
 	return err
 }
 
