@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A command is one line of the table. Its name may have several words.
@@ -30,6 +31,8 @@ type call struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	// patience is how long to wait for a server that is starting.
+	patience time.Duration
 }
 
 // A usageError is a mistake on the command line.

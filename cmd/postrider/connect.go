@@ -87,7 +87,7 @@ func (c *call) dataDir() (*datadir.Dir, error) {
 // that is starting, and for another command that works directly.
 func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 	*datadir.Lock, *control.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, startingTime)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	for said := false; ; {
 		lock, err := dir.Lock()
@@ -111,7 +111,7 @@ func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 		select {
 		case <-ctx.Done():
 			return nil, nil, mail.Errorf(mail.Unreachable, fmt.Sprintf("another Postrider works in %s "+
-				"but does not answer, also after %v; is it still starting?", dir.Path(), startingTime))
+				"but does not answer, also after %v; is it still starting?", dir.Path(), c.patience))
 		case <-time.After(tryEvery):
 		}
 	}

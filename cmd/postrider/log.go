@@ -3,9 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"postrider/internal/engine"
 	"postrider/internal/journal"
@@ -36,19 +37,26 @@ func showLog(ctx ctx, c *call) error {
 	return err
 }
 
+// A logRecord is a record of the text form as JSON shows it.
+type logRecord struct {
+	Time      string `json:"time"`
+	Level     int    `json:"level"`
+	Component string `json:"component"`
+	Text      string `json:"text"`
+}
+
 // printRecord prints one line of the log. With --json a record that is text
-// becomes an object.
+// becomes an object; what is no record has only its text.
 func (c *call) printRecord(line []byte) error {
-	if c.opt.json && !bytes.HasPrefix(line, []byte("{")) {
-		object, err := json.Marshal(map[string]string{"text": string(line)})
-		if err != nil {
-			return err
-		}
-		line = object
-	}
-	if _, err := c.stdout.Write(line); err != nil {
+	if !c.opt.json || bytes.HasPrefix(line, []byte("{")) {
+		_, err := fmt.Fprintf(c.stdout, "%s\n", line)
 		return err
 	}
-	_, err := io.WriteString(c.stdout, "\n")
-	return err
+	r := logRecord{Text: string(line)}
+	if parts := strings.SplitN(r.Text, " ", 4); len(parts) == 4 {
+		if level, err := strconv.Atoi(parts[1]); err == nil {
+			r = logRecord{parts[0], level, parts[2], parts[3]}
+		}
+	}
+	return c.writeJSON(c.stdout, r)
 }

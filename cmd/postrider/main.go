@@ -22,7 +22,7 @@ func main() {
 
 // run carries out one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &call{stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &call{stdin: stdin, stdout: stdout, stderr: stderr, patience: startingTime}
 	return c.finish(c.run(ctx, args))
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postrider/internal/datadir"
 	"postrider/internal/mail"
 )
 
@@ -132,7 +133,7 @@ func TestOperationsHaveCommands(t *testing.T) {
 		}
 		source = append(source, text...)
 	}
-	names := regexp.MustCompile(`(?m)^\t(\w+) += (?:quick|long)\(`).FindAllSubmatch(table, -1)
+	names := regexp.MustCompile(`(?m)^\t(\w+) += (?:query|change|long)\(`).FindAllSubmatch(table, -1)
 	if len(names) < 20 {
 		t.Fatalf("found only %d operations", len(names))
 	}
@@ -198,5 +199,32 @@ func TestUnits(t *testing.T) {
 		if got := size(n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
+	}
+}
+
+// A server that holds the lock and does not answer is waited for, not for ever.
+func TestServerDoesNotAnswer(t *testing.T) {
+	dir, _, err := datadir.Make(filepath.Join(t.TempDir(), "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := dir.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	c := &call{stdout: &out, stderr: &errs, patience: 100 * time.Millisecond}
+	args := []string{"account", "list", "--data", dir.Path()}
+	if got := c.finish(c.run(context.Background(), args)); got != exitUnreachable {
+		t.Errorf("got exit status %d, want %d", got, exitUnreachable)
+	}
+	if !strings.Contains(errs.String(), "is it still starting?") {
+		t.Errorf("got %q", errs.String())
+	}
+	// One that ends meanwhile leaves the work to the command.
+	time.AfterFunc(20*time.Millisecond, func() { lock.Release() })
+	c.patience = 10 * time.Second
+	if got := c.finish(c.run(context.Background(), args)); got != exitDone {
+		t.Errorf("after its end: got exit status %d, %s", got, &errs)
 	}
 }

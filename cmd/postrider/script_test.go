@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"io/fs"
+	"net"
 	"net/smtp"
 	"os"
 	"path/filepath"
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"waitfor":  waitFor,
 			"sendmail": sendMail,
 			"damage":   damage,
+			"inuse":    inUse,
 		},
 	})
 }
@@ -82,6 +84,17 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not appear", path)
+}
+
+// inUse is "inuse DIR": a first run of a server in DIR whose port is in use.
+func inUse(ts *testscript.TestScript, _ bool, args []string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer ln.Close()
+	if ts.Exec("postrider", "serve", "--data", args[0], "--set", "smtp.listen=127.0.0.1:0",
+		"--set", "pop.listen="+ln.Addr().String()) == nil {
+		ts.Fatalf("the server has started")
+	}
 }
 
 // sendMail is "sendmail ADDRESS": a message by SMTP to the running server. It

@@ -48,11 +48,12 @@ func serve(ctx ctx, c *call) error {
 	if err = s.Listen(ctx); err == nil {
 		err = s.Start(ctx)
 	}
-	if err == nil {
-		server.Notify("READY=1")
-		err = c.greet(ctx, s)
+	// Also when a port is in use: the password is told only once.
+	if greeted := c.greet(ctx, s, err == nil); err == nil {
+		err = greeted
 	}
 	if err == nil {
+		server.Notify("READY=1")
 		err = c.waitForEnd(ctx, s)
 	}
 	server.Notify("STOPPING=1")
@@ -187,15 +188,21 @@ type greeting struct {
 	// Account and Password are those that a first run has made.
 	Account  string `json:"account,omitempty"`
 	Password string `json:"password,omitempty"`
+
+	ready bool
 }
 
 // greet says that the server is ready, and on a first run what to try next.
-func (c *call) greet(ctx ctx, s *server.Server) error {
+// If it is not ready, only the account of the first run is told.
+func (c *call) greet(ctx ctx, s *server.Server, ready bool) error {
+	if !ready && s.First() == nil {
+		return nil
+	}
 	status, err := s.Status(ctx)
 	if err != nil {
 		return err
 	}
-	g := greeting{DataDirectory: status.DataDirectory, Listeners: status.Listeners}
+	g := greeting{DataDirectory: status.DataDirectory, Listeners: status.Listeners, ready: ready}
 	if first := s.First(); first != nil {
 		g.Account, g.Password = first.Address, first.Password
 	}
@@ -203,17 +210,22 @@ func (c *call) greet(ctx ctx, s *server.Server) error {
 }
 
 func (g *greeting) print(w io.Writer) {
-	fmt.Fprintf(w, "Postrider is running. Its data is in %s.\n\n", g.DataDirectory)
-	var rows [][]string
-	for _, l := range g.Listeners {
-		rows = append(rows, []string{"  " + l.Service, l.Address})
+	if g.ready {
+		fmt.Fprintf(w, "Postrider is running. Its data is in %s.\n\n", g.DataDirectory)
+		var rows [][]string
+		for _, l := range g.Listeners {
+			rows = append(rows, []string{"  " + l.Service, l.Address})
+		}
+		table(w, rows)
 	}
-	table(w, rows)
 	if g.Account == "" {
 		return
 	}
 	fmt.Fprintf(w, "\nThis is the first run. The account %s is made, with this password, which\n"+
 		"is shown only now:\n\n    %s\n", g.Account, g.Password)
+	if !g.ready {
+		return
+	}
 	g.suggest(w)
 	fmt.Fprint(w, "\nMake it the server of a domain:  postrider setup example.org\n"+
 		"Stop it:                         Ctrl-C\n")
@@ -225,12 +237,12 @@ func (g *greeting) suggest(w io.Writer) {
 	if smtp != "" {
 		host, port, _ := net.SplitHostPort(smtp)
 		fmt.Fprintf(w, "\nSend it a message, with curl or with swaks:\n\n"+
-			"    printf 'Subject: hello\\n\\nIt works.\\n' | curl --crlf -T - smtp://%s \\\n"+
+			"    printf 'Subject: hello\\n\\nIt works.\\n' | curl -s --crlf -T - smtp://%s \\\n"+
 			"        --mail-from me@example.org --mail-rcpt %s\n"+
 			"    swaks --server %s --port %s --to %s\n", smtp, g.Account, host, port, g.Account)
 	}
 	if pop != "" {
-		fmt.Fprintf(w, "\nRead it:\n\n    curl --user %s:%s pop3://%s/1\n",
+		fmt.Fprintf(w, "\nRead it:\n\n    curl -s --user %s:%s pop3://%s/1\n",
 			g.Account, g.Password, pop)
 	}
 }

@@ -3,8 +3,10 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"reflect"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 )
@@ -18,9 +20,10 @@ type Caller interface {
 
 // An Op is one administrative operation, with request Q and reply R.
 type Op[Q, R any] struct {
-	name string
-	doc  string
-	run  func(*Control, context.Context, Q, store.Progress) (R, error)
+	name  string
+	doc   string
+	level slog.Level // at which it is logged when it is done
+	run   func(*Control, context.Context, Q, store.Progress) (R, error)
 }
 
 // Call runs the operation through c.
@@ -54,12 +57,29 @@ func (o Op[Q, R]) serve(ctx context.Context, c *Control, raw []byte,
 	}
 	r, err := o.run(c, ctx, q, p)
 	if err != nil {
-		c.log.InfoContext(ctx, "operation failed", "operation", o.name, "error", err)
+		c.log.Log(ctx, journal.Low, o.name+" failed", "subject", subjectOf(q), "error", err)
 		return nil, err
 	}
-	c.log.DebugContext(ctx, "operation done", "operation", o.name)
+	c.log.Log(ctx, o.level, o.name, "subject", subjectOf(q))
 	return json.Marshal(r)
 }
+
+// subjectOf is what a request is about, for the log.
+func subjectOf(q any) string {
+	if s, ok := q.(interface{ subject() string }); ok {
+		return s.subject()
+	}
+	return ""
+}
+
+func (q AccountAddRequest) subject() string      { return q.Address }
+func (q AccountSetRequest) subject() string      { return q.Address }
+func (q AccountPasswordRequest) subject() string { return q.Address }
+func (q AddressRequest) subject() string         { return q.Address }
+func (q AppPasswordRequest) subject() string     { return q.Address + " " + q.Name }
+func (q DomainRequest) subject() string          { return q.Name }
+func (q SettingRequest) subject() string         { return q.Key }
+func (q ConfigApplyRequest) subject() string     { return q.Name }
 
 // An Operation is an Op of any types.
 type Operation interface {
@@ -69,62 +89,73 @@ type Operation interface {
 	serve(context.Context, *Control, []byte, store.Progress) (json.RawMessage, error)
 }
 
-// quick makes an operation that answers at once.
-func quick[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
-	silent := func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
-		return run(c, ctx, q)
-	}
-	return Op[Q, R]{name, doc, silent}
+// query makes an operation that changes nothing.
+func query[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
+	return long(name, doc, journal.Everything, silent(run))
+}
+
+// change makes an operation that changes something, which the log remembers.
+func change[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
+	return long(name, doc, journal.Major, silent(run))
 }
 
 // long makes an operation that may take a while and tells its progress.
-func long[Q, R any](name, doc string,
+func long[Q, R any](name, doc string, level slog.Level,
 	run func(*Control, context.Context, Q, store.Progress) (R, error)) Op[Q, R] {
-	return Op[Q, R]{name, doc, run}
+	return Op[Q, R]{name, doc, level, run}
+}
+
+// silent is for operations that answer at once.
+func silent[Q, R any](run func(*Control, context.Context, Q) (R, error)) func(
+	*Control, context.Context, Q, store.Progress) (R, error) {
+	return func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
+		return run(c, ctx, q)
+	}
 }
 
 // The operations.
 var (
-	AccountAdd      = quick("account.add", "makes an account", (*Control).accountAdd)
-	AccountList     = quick("account.list", "lists accounts", (*Control).accountList)
-	AccountShow     = quick("account.show", "shows one account", (*Control).accountShow)
-	AccountSet      = quick("account.set", "changes an account", (*Control).accountSet)
-	AccountPassword = quick("account.password", "sets a password", (*Control).accountPassword)
-	AccountRemove   = quick("account.remove", "removes an account and its mail",
+	AccountAdd      = change("account.add", "makes an account", (*Control).accountAdd)
+	AccountList     = query("account.list", "lists accounts", (*Control).accountList)
+	AccountShow     = query("account.show", "shows one account", (*Control).accountShow)
+	AccountSet      = change("account.set", "changes an account", (*Control).accountSet)
+	AccountPassword = change("account.password", "sets a password", (*Control).accountPassword)
+	AccountRemove   = change("account.remove", "removes an account and its mail",
 		(*Control).accountRemove)
 	AccountImport = long("account.import", "makes and changes accounts from a table",
-		(*Control).accountImport)
-	AccountExport = long("account.export", "writes accounts as a table", (*Control).accountExport)
+		journal.Major, (*Control).accountImport)
+	AccountExport = long("account.export", "writes accounts as a table", journal.Everything,
+		(*Control).accountExport)
 
-	AppPasswordAdd = quick("account.app.add", "makes an app password",
+	AppPasswordAdd = change("account.app.add", "makes an app password",
 		(*Control).appPasswordAdd)
-	AppPasswordList = quick("account.app.list", "lists app passwords",
+	AppPasswordList = query("account.app.list", "lists app passwords",
 		(*Control).appPasswordList)
-	AppPasswordRemove = quick("account.app.remove", "removes an app password",
+	AppPasswordRemove = change("account.app.remove", "removes an app password",
 		(*Control).appPasswordRemove)
 
-	DomainAdd    = quick("domain.add", "adds a domain", (*Control).domainAdd)
-	DomainList   = quick("domain.list", "lists domains", (*Control).domainList)
-	DomainMain   = quick("domain.main", "makes a domain the main one", (*Control).domainMain)
-	DomainRemove = quick("domain.remove", "removes a domain", (*Control).domainRemove)
+	DomainAdd    = change("domain.add", "adds a domain", (*Control).domainAdd)
+	DomainList   = query("domain.list", "lists domains", (*Control).domainList)
+	DomainMain   = change("domain.main", "makes a domain the main one", (*Control).domainMain)
+	DomainRemove = change("domain.remove", "removes a domain", (*Control).domainRemove)
 
-	SettingsList = quick("settings.list", "shows settings and where they come from",
+	SettingsList = query("settings.list", "shows settings and where they come from",
 		(*Control).settingsList)
-	SettingsSet   = quick("settings.set", "changes a setting", (*Control).settingsSet)
-	SettingsReset = quick("settings.reset", "gives a setting its default again",
+	SettingsSet   = change("settings.set", "changes a setting", (*Control).settingsSet)
+	SettingsReset = change("settings.reset", "gives a setting its default again",
 		(*Control).settingsReset)
-	ConfigExport = quick("config.export", "writes the settings as a file",
+	ConfigExport = query("config.export", "writes the settings as a file",
 		(*Control).configExport)
-	ConfigApply   = quick("config.apply", "sets what a file names", (*Control).configApply)
-	ConfigDefault = quick("config.default", "writes a file with every setting explained",
+	ConfigApply   = change("config.apply", "sets what a file names", (*Control).configApply)
+	ConfigDefault = query("config.default", "writes a file with every setting explained",
 		(*Control).configDefault)
 
-	Check = long("check", "proves the invariants of the store", (*Control).check)
-	Trace = quick("trace", "tells what happened to a message", (*Control).trace)
+	Check = long("check", "proves the invariants of the store", journal.Major, (*Control).check)
+	Trace = query("trace", "tells what happened to a message", (*Control).trace)
 
-	Status = quick("server.status", "tells how the server is", (*Control).status)
-	Stop   = quick("server.stop", "stops the server", (*Control).stop)
-	Reload = quick("server.reload", "reads certificates and settings again", (*Control).reload)
+	Status = query("server.status", "tells how the server is", (*Control).status)
+	Stop   = change("server.stop", "stops the server", (*Control).stop)
+	Reload = change("server.reload", "reads certificates and settings again", (*Control).reload)
 )
 
 // Operations lists every operation.

@@ -1,0 +1,52 @@
+//go:build unix
+
+package datadir
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// nobody is a user that is not root; it need not have a name.
+const nobody = 65534
+
+// As root on another user's directory, a process becomes that user first.
+func TestBecome(t *testing.T) {
+	if path := os.Getenv("POSTRIDER_TEST_BECOME"); path != "" {
+		if err := Become(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "made"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if os.Geteuid() != nobody || syscall.Setuid(0) == nil {
+			t.Error("it is still root, or can become so again")
+		}
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	path := shortDir(t)
+	if err := os.Chown(path, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestBecome$")
+	cmd.Env = append(os.Environ(), "POSTRIDER_TEST_BECOME="+path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	info, err := os.Stat(filepath.Join(path, "made"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Sys().(*syscall.Stat_t); got.Uid != nobody || got.Gid != nobody {
+		t.Errorf("the file belongs to %d:%d, want %d", got.Uid, got.Gid, nobody)
+	}
+	if err := Become(t.TempDir()); err != nil || os.Geteuid() != 0 {
+		t.Errorf("on its own directory: %v, user %d", err, os.Geteuid())
+	}
+}
