@@ -27,6 +27,9 @@ type ledger struct {
 	messages map[string]*message
 	count    tally
 	refusals []string // what was said
+	// removed tells over which connection, by its local port, a deletion
+	// was confirmed.
+	removed map[place]int
 }
 
 // A tally is what a test reports.
@@ -41,7 +44,8 @@ type tally struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{fates: map[place]fate{}, messages: map[string]*message{}}
+	return &ledger{fates: map[place]fate{}, messages: map[string]*message{},
+		removed: map[place]int{}}
 }
 
 // sending notes that the end of a message is about to be sent.
@@ -88,13 +92,14 @@ func (l *ledger) quitting(box string, ids []string) {
 }
 
 // quit notes that it was confirmed.
-func (l *ledger) quit(box string, ids []string) {
+func (l *ledger) quit(box string, port int, ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count.unsure -= len(ids)
 	l.count.deletions += len(ids)
 	for _, id := range ids {
 		l.fates[place{box, id}] = deleted
+		l.removed[place{box, id}] = port
 	}
 }
 

@@ -14,6 +14,9 @@ type message struct {
 	size int // bytes, about
 	to   []string
 	sum  [sha256.Size]byte
+
+	exact   int64  // bytes as they were sent
+	receipt string // what the server called it in its reply
 }
 
 // idField is the header field that begins every message of ours.
@@ -63,6 +66,7 @@ type maker struct {
 	rand  *rand.Rand
 	boxes []string
 	sizes sizes
+	limit int // messages in all; 0 is without limit
 }
 
 // sizes says how many of a hundred messages are of 100 kB and of 2 MB. The

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -169,6 +170,36 @@ func (l *ledger) inspect(address, box string, known memory) []error {
 	return append(wrong, l.settle(box, found)...)
 }
 
+// identify reads a mailbox only to know its messages.
+func (l *ledger) identify(address, box string) (memory, error) {
+	f, err := dialPOP(address, box)
+	if err != nil {
+		return nil, err
+	}
+	defer f.conn.Close()
+	uids, err := f.uidl()
+	if err != nil {
+		return nil, err
+	}
+	known := memory{}
+	all := make([]int, len(uids))
+	for i := range all {
+		all[i] = i + 1
+	}
+	var wrong error
+	err = f.retrieve(all, func(n int, text []byte) {
+		id, err := l.recognize(text)
+		if err != nil {
+			wrong = err
+		}
+		known[uids[n-1]] = id
+	})
+	if err == nil {
+		_, err = f.ask("QUIT\r\n")
+	}
+	return known, errors.Join(err, wrong)
+}
+
 // recognize finds out which message this is, and that it has the bytes that
 // were sent, behind what the server puts on top.
 func (l *ledger) recognize(text []byte) (id string, err error) {
@@ -214,9 +245,10 @@ func (l *ledger) remove(address, box string, known memory, some func(n int) []in
 		ids = append(ids, id)
 	}
 	l.quitting(box, ids)
+	port := f.conn.LocalAddr().(*net.TCPAddr).Port
 	if _, err := f.ask("QUIT\r\n"); err != nil {
 		return err
 	}
-	l.quit(box, ids)
+	l.quit(box, port, ids)
 	return nil
 }

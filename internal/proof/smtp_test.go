@@ -122,7 +122,7 @@ func (s *sender) data(flight []*message) error {
 			return err
 		}
 		body := m.bytes()
-		m.sum = sha256.Sum256(body)
+		m.sum, m.exact = sha256.Sum256(body), int64(len(body))
 		out = bytes.ReplaceAll(body, []byte("\r\n."), []byte("\r\n.."))
 		out = append(out, ".\r\n"...)
 		s.ledger.sending(m)
@@ -138,7 +138,7 @@ func (s *sender) data(flight []*message) error {
 func (s *sender) bdat(flight []*message) error {
 	for _, m := range flight {
 		body := m.bytes()
-		m.sum = sha256.Sum256(body)
+		m.sum, m.exact = sha256.Sum256(body), int64(len(body))
 		half := len(body) / 2
 		out := m.envelope(fmt.Sprintf("BDAT %d\r\n%sBDAT %d LAST\r\n%s", half, body[:half],
 			len(body)-half, body[half:]))
@@ -161,6 +161,9 @@ func (s *sender) bdat(flight []*message) error {
 	return nil
 }
 
+// receiptText stands before the server's id of a message in its reply.
+const receiptText = "accepted as "
+
 // answer reads the reply to the end of a message. A refusal is no error.
 func (s *sender) answer(m *message) error {
 	began := time.Now()
@@ -170,6 +173,9 @@ func (s *sender) answer(m *message) error {
 	}
 	if s.heard != nil {
 		s.heard(time.Since(began))
+	}
+	if _, receipt, ok := strings.Cut(strings.TrimSpace(text), receiptText); ok {
+		m.receipt = receipt
 	}
 	s.ledger.replied(m, code, text)
 	if code == 421 {
@@ -189,10 +195,13 @@ func load(ctx context.Context, address string, l *ledger, k *maker, number int,
 	}
 	defer s.conn.Close()
 	s.heard = heard
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && (k.limit == 0 || k.last < k.limit) {
 		many := 1
 		if number%3 > 0 {
 			many = 1 + k.rand.IntN(6)
+		}
+		if k.limit > 0 {
+			many = min(many, k.limit-k.last)
 		}
 		var flight []*message
 		for range many {
