@@ -11,8 +11,10 @@ import (
 // How often the keeper does what.
 const (
 	checkpointEvery = 5 * time.Second
-	// checkpointWrites starts a checkpoint early: about 20 MB of log.
-	checkpointWrites = 20_000
+	// checkpointWrites starts a checkpoint early, at about 100 MB of log. Less
+	// often is better: each holds up everybody for a few milliseconds, and
+	// pages that many batches have touched are moved once.
+	checkpointWrites = 100_000
 	tracesEvery      = 5 * time.Second
 	sweepEvery       = time.Hour
 	snapshotEvery    = time.Minute
