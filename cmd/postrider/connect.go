@@ -56,7 +56,7 @@ func (c *call) with(ctx context.Context, f func(*session) error) error {
 // connect decides by the lock of the data directory: if a server holds it,
 // the operations run there; else they run here, under the lock.
 func (c *call) connect(ctx context.Context) (*session, error) {
-	dir, err := c.dataDir()
+	dir, err := c.dataDir(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +74,24 @@ func (c *call) connect(ctx context.Context) (*session, error) {
 	return s, err
 }
 
-// dataDir finds the data directory and, as root, becomes its owner.
-func (c *call) dataDir() (*datadir.Dir, error) {
-	dir, err := datadir.Usual(c.opt.data).Find()
-	if err != nil {
-		return nil, err
+// dataDir finds the data directory and, as root, becomes its owner. One that
+// a server is just making is waited for.
+func (c *call) dataDir(ctx context.Context) (*datadir.Dir, error) {
+	search := datadir.Usual(c.opt.data)
+	for deadline := time.Now().Add(c.patience); ; {
+		dir, err := search.Find()
+		if err == nil {
+			return dir, datadir.Become(dir.Path())
+		}
+		if !datadir.Nascent(search.Place()) || time.Now().After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(tryEvery):
+		}
 	}
-	return dir, datadir.Become(dir.Path())
 }
 
 // reach takes the lock, or finds the server that has it. It waits for one
@@ -147,7 +158,7 @@ func (c *call) direct(ctx context.Context, dir *datadir.Dir, lock *datadir.Lock)
 
 // server finds the running server; kind Unreachable if there is none.
 func (c *call) server(ctx context.Context) (*datadir.Dir, *control.Client, error) {
-	dir, err := c.dataDir()
+	dir, err := c.dataDir(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

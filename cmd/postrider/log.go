@@ -16,7 +16,7 @@ import (
 // showLog reads the log files of the data directory itself: it needs neither
 // the server nor the lock.
 func showLog(ctx ctx, c *call) error {
-	dir, err := c.dataDir()
+	dir, err := c.dataDir(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,24 +12,23 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"postrider/internal/control"
 	"postrider/internal/datadir"
 	"postrider/internal/engine"
+	"postrider/internal/mail"
 	"postrider/internal/server"
 	"postrider/internal/settings"
 )
 
 // serve runs the server until it is told to stop.
 func serve(ctx ctx, c *call) error {
-	dir, err := makeDir(datadir.Usual(c.opt.data).Place())
-	if err != nil {
+	place := datadir.Usual(c.opt.data).Place()
+	if err := c.descend(ctx, place); err != nil {
 		return err
 	}
-	if err := c.descend(ctx, dir); err != nil {
-		return err
-	}
-	lock, err := dir.Lock()
+	dir, lock, err := c.occupy(ctx, place)
 	if err != nil {
 		return err
 	}
@@ -63,6 +62,30 @@ func serve(ctx ctx, c *call) error {
 	return err
 }
 
+// occupy takes the lock of a data directory, which it makes if need be. It
+// waits for a command that works there, but not for another server.
+func (c *call) occupy(ctx ctx, place string) (*datadir.Dir, *datadir.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	for {
+		dir, lock, err := datadir.MakeLocked(place)
+		if mail.KindOf(err) != mail.Locked {
+			return dir, lock, err
+		}
+		if dir, openErr := datadir.Open(place); openErr == nil {
+			if conn, dialErr := dir.Dial(ctx); dialErr == nil {
+				conn.Close()
+				return nil, nil, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, err
+		case <-time.After(tryEvery):
+		}
+	}
+}
+
 // makeDir opens a data directory or makes it. What root makes in another
 // user's directory is that user's.
 func makeDir(place string) (*datadir.Dir, error) {
@@ -78,9 +101,13 @@ func makeDir(place string) (*datadir.Dir, error) {
 
 // descend starts this program again as another user if it is root and shall
 // not stay so: as server.user, or else as the directory's owner.
-func (c *call) descend(ctx ctx, dir *datadir.Dir) error {
+func (c *call) descend(ctx ctx, place string) error {
 	if os.Geteuid() != 0 {
 		return nil
+	}
+	dir, err := datadir.Planned(place)
+	if err != nil {
+		return err
 	}
 	cfg := engine.Config{Dir: dir, File: c.opt.config, Set: c.opt.set}
 	reg, _, err := engine.Settings(cfg)
@@ -93,6 +120,9 @@ func (c *call) descend(ctx ctx, dir *datadir.Dir) error {
 	}
 	if user == "" {
 		return nil
+	}
+	if dir, err = makeDir(place); err != nil {
+		return err
 	}
 	// Root must not open the database, but it holds where to listen.
 	stored, err := c.storedListeners(ctx, dir)

@@ -147,35 +147,77 @@ func Open(path string) (*Dir, error) {
 	}
 }
 
-// Make opens a data directory, and makes it if it does not exist or is
-// empty. A directory that holds something else is refused (Conflict).
-// Made says whether it is new.
-func Make(path string) (d *Dir, made bool, err error) {
+// Nascent says whether a server is just making this directory: it is locked
+// before it is marked.
+func Nascent(path string) bool {
+	if _, err := os.Stat(filepath.Join(path, "postrider.lock")); err != nil {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(path, marker))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Planned gives the paths of a directory that may not exist yet.
+func Planned(path string) (*Dir, error) {
 	abs, err := filepath.Abs(path)
+	return &Dir{path: abs}, err
+}
+
+// Make is MakeLocked without keeping the lock. Made says whether the
+// directory is new.
+func Make(path string) (d *Dir, made bool, err error) {
+	if d, err := Open(path); err == nil {
+		return d, false, d.complete()
+	}
+	d, lock, err := MakeLocked(path)
 	if err != nil {
 		return nil, false, err
 	}
-	if d, err := Open(abs); err == nil {
-		return d, false, d.complete()
+	return d, true, lock.Release()
+}
+
+// MakeLocked opens a data directory and takes its lock, and makes it if it
+// does not exist or is empty. A directory that holds something else is
+// refused (Conflict). A new one is marked as ours only when it is locked, so
+// that nobody else begins to work in it first. The error is of kind Locked
+// if another has the lock.
+func MakeLocked(path string) (*Dir, *Lock, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := os.MkdirAll(abs, 0o700); err != nil {
-		return nil, false, &mail.Error{Kind: mail.Internal, Err: err,
-			Text: "cannot make the data directory"}
+	d, err := Open(abs)
+	fresh := err != nil
+	if fresh {
+		d = &Dir{path: abs, id: random(16)}
+		if err := prepare(abs); err != nil {
+			return nil, nil, err
+		}
 	}
-	if err := usable(abs); err != nil {
-		return nil, false, err
+	lock, err := d.Lock()
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := os.Chmod(abs, 0o700); err != nil {
-		return nil, false, err
+	err = d.complete()
+	if fresh && err == nil {
+		err = writeFile(filepath.Join(abs, marker), []byte(d.id+"\n"), 0o600)
 	}
-	d = &Dir{path: abs, id: random(16)}
-	if err := d.complete(); err != nil {
-		return nil, false, err
+	if err != nil {
+		lock.Release()
+		return nil, nil, err
 	}
-	if err := writeFile(filepath.Join(abs, marker), []byte(d.id+"\n"), 0o600); err != nil {
-		return nil, false, err
+	return d, lock, nil
+}
+
+// prepare makes an empty private directory.
+func prepare(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return &mail.Error{Kind: mail.Internal, Err: err, Text: "cannot make the data directory"}
 	}
-	return d, true, nil
+	if err := usable(path); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o700)
 }
 
 // usable refuses a directory with foreign files in it. What an administrator
@@ -187,7 +229,7 @@ func usable(path string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", "postrider.toml", "control.token":
+		case "lost+found", "postrider.toml", "postrider.lock", "control.token":
 		default:
 			return mail.Errorf(mail.Conflict, path+
 				" is neither empty nor a data directory of Postrider; name another with --data")

@@ -46,6 +46,28 @@ func TestMakeAndOpen(t *testing.T) {
 	}
 }
 
+func TestMakeLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	if Nascent(path) {
+		t.Error("it is nascent before it exists")
+	}
+	d, lock, err := MakeLocked(path)
+	if err != nil || Nascent(path) {
+		t.Fatalf("got %v, nascent %v", err, Nascent(path))
+	}
+	if _, _, err := MakeLocked(path); mail.KindOf(err) != mail.Locked {
+		t.Errorf("a second one: got %v, want kind Locked", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	again, lock, err := MakeLocked(path)
+	if err != nil || again.ID() != d.ID() {
+		t.Fatalf("after its release: got %v, %v; want %s", again, err, d.ID())
+	}
+	lock.Release()
+}
+
 func TestMakeRefusesForeignDirectory(t *testing.T) {
 	path := t.TempDir()
 	if err := os.WriteFile(filepath.Join(path, "thesis.tex"), nil, 0o600); err != nil {
