@@ -6,4 +6,7 @@
 // effects: what one client sent is what another fetches. A test whose client
 // is not installed is skipped and says so; scripts/install-test-deps installs
 // them on Debian. All are skipped with -short.
+//
+// PROOF_PROGRAM in the environment names a built program that is tested
+// instead of the one in this tree.
 package clients

@@ -11,7 +11,7 @@ import (
 // letter is a message that is hard to carry: dots at the begin of lines, an
 // empty line and spaces at the end, a line of 900 letters.
 // Who sends it can be anybody.
-const letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: someone\r\n" +
+const letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: Someone <someone@example.net>\r\n" +
 	"Date: Mon, 02 Mar 2026 10:00:00 +0100\r\nMessage-ID: <letter@example.net>\r\n" +
 	"Subject: a letter\r\n\r\n.\r\n..\r\n.dot\r\nFrom here on\r\n" + long + "\r\nspaces at the end   \r\n\r\nend\r\n"
 

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 
 // build builds the program once for all tests.
 var build = sync.OnceValues(func() (string, error) {
+	if p := os.Getenv("PROOF_PROGRAM"); p != "" {
+		return p, nil
+	}
 	dir, err := os.MkdirTemp("", "clients-")
 	if err != nil {
 		return "", err
@@ -164,12 +167,16 @@ var everyDoor = []string{
 // serve starts a server with all doors and an empty data directory.
 func serve(t *testing.T, sets ...string) *server {
 	t.Helper()
-	args := everyDoor
+	dir := filepath.Join(t.TempDir(), "d")
+	args := with(everyDoor, "--set", "lmtp.listen=127.0.0.1:0, unix:"+filepath.Join(dir, "lmtp.sock"))
 	for _, s := range sets {
-		args = append(args[:len(args):len(args)], "--set", s)
+		args = append(args, "--set", s)
 	}
-	return serveIn(t, filepath.Join(t.TempDir(), "d"), args...)
+	return serveIn(t, dir, args...)
 }
+
+// socket is the path of the Unix socket for LMTP.
+func (s *server) socket() string { return filepath.Join(s.dir, "lmtp.sock") }
 
 // serveIn starts a server on a data directory.
 func serveIn(t *testing.T, dir string, args ...string) *server {

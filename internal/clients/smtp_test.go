@@ -16,7 +16,7 @@ type sending struct {
 // in replaces the names of ports, of the account and of files in arguments.
 // CHOPPED is the message without its last line end: swaks always adds one.
 func (s *server) in(t *testing.T, account, message string, args []string) []string {
-	list := []string{"ACCOUNT", account, "PASSWORD", password, "MESSAGE", file(t, "m", message),
+	list := []string{"SOCKET", s.socket(), "ACCOUNT", account, "PASSWORD", password, "MESSAGE", file(t, "m", message),
 		"CHOPPED", file(t, "m", strings.TrimSuffix(message, "\r\n"))}
 	for _, l := range s.Listeners {
 		host, port, ok := strings.Cut(l.Address, ":")
@@ -66,6 +66,8 @@ var sendings = []sending{
 	{"swaks TLS", "swaks", with(submit, "--port", "PORT-submissions;", "--auth", "PLAIN",
 		"--tls-on-connect"), "with ESMTPSA"},
 	{"swaks LMTP", "swaks", with(swaks, "--port", "PORT-lmtp;", "--protocol", "LMTP"), "with LMTP"},
+	{"swaks LMTP Unix", "swaks", with(swaks[2:], "--socket", "SOCKET", "--protocol", "LMTP"),
+		"with LMTP"},
 	{"curl", "curl", with(curlSend, "--mail-from", "sender@example.net",
 		"smtp://127.0.0.1:PORT-smtp;/client.example.net"), "with ESMTP"},
 	{"curl STARTTLS", "curl", with(curlSend, "--mail-from", "ACCOUNT", "--ssl-reqd",

@@ -1,0 +1,74 @@
+package clients
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"testing"
+)
+
+// python runs a function of testdata/mail.py for an account.
+func (s *server) python(t *testing.T, name, account, letter string) {
+	t.Helper()
+	need(t, "python3")
+	where := map[string]any{"user": account, "password": password, "letter": letter,
+		"certificate": filepath.Join(s.dir, "tls.pem"), "socket": s.socket()}
+	ports := map[string]string{}
+	for _, service := range []string{"smtp", "submission", "submissions", "lmtp", "pop", "pops"} {
+		ports[service] = s.port(t, service)
+	}
+	where["ports"] = ports
+	text, err := json.Marshal(where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(t, "", "python3", "testdata/mail.py", name, string(text)).want(t, 0)
+}
+
+// The functions of mail.py that send, and how many letters they leave.
+func TestPythonSends(t *testing.T) {
+	need(t, "python3")
+	s := serve(t)
+	for _, tc := range []struct {
+		name    string
+		letters int
+	}{
+		{"send", 1}, {"send_starttls", 1}, {"send_ssl", 1}, {"send_lmtp", 1},
+		{"send_lmtp_socket", 1}, {"send_twice", 2}, {"refusals", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			account := s.account(t, tc.name)
+			s.python(t, tc.name, account, letterOf(account))
+			want := []string{letterOf(account), letterOf(account)}
+			s.wantMail(t, account, want[:tc.letters]...)
+		})
+	}
+}
+
+func TestPythonFetches(t *testing.T) {
+	need(t, "python3")
+	s := serve(t)
+	account := s.account(t, "alice", "--apop", "allowed")
+	for _, name := range []string{"one", "two", "three"} {
+		s.send(t, account, numbered(name))
+	}
+	s.python(t, "fetch", account, numbered("two"))
+	s.wantMail(t, account, numbered("two"), numbered("three"))
+}
+
+func TestPythonUTF8(t *testing.T) {
+	need(t, "python3")
+	s := serve(t)
+	account := s.account(t, "alice")
+	s.python(t, "send_utf8", account, "")
+	s.python(t, "fetch_utf8", account, "")
+}
+
+func TestPythonLarge(t *testing.T) {
+	need(t, "python3")
+	s := serve(t)
+	account := s.account(t, "alice")
+	s.python(t, "send_large", account, "")
+	s.python(t, "fetch_large", account, "")
+	s.wantMail(t, account)
+}
