@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -98,4 +99,70 @@ func TestSending(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One bad recipient does not harm the others, with and without pipelining.
+func TestSwaksRecipients(t *testing.T) {
+	need(t, "swaks")
+	s := serve(t)
+	for i, tc := range []struct {
+		name string
+		args []string
+		lmtp bool
+	}{
+		{"one by one", []string{"--port", "PORT-smtp;"}, false},
+		{"pipelining", []string{"--port", "PORT-smtp;", "--pipeline"}, false},
+		{"LMTP", []string{"--port", "PORT-lmtp;", "--protocol", "LMTP"}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			one, two := s.account(t, fmt.Sprint("one", i)), s.account(t, fmt.Sprint("two", i))
+			args := s.in(t, one+",nobody@localhost,"+two+",a@example.com", letter,
+				append([]string{"swaks"}, with(swaks, tc.args...)...))
+			r := command(t, "", args...).want(t, 0)
+			for _, want := range []string{"** 550 5.1.1 ", "** 55"} {
+				if !strings.Contains(r.stdout, want) {
+					t.Errorf("%s\nlacks %q", r.stdout, want)
+				}
+			}
+			s.wantMail(t, one, letter)
+			s.wantMail(t, two, letter)
+		})
+	}
+}
+
+// What swaks says when everything is refused, with its own exit statuses.
+func TestSwaksRefused(t *testing.T) {
+	need(t, "swaks")
+	s := serve(t)
+	account := s.account(t, "alice")
+	s.account(t, "disabled")
+	postrider(t, s.dir, "account", "disable", "disabled").want(t, 0)
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		status int
+		text   string
+	}{
+		{"unknown recipient", []string{"--port", "PORT-smtp;", "--to", "nobody@localhost"}, 24,
+			"550 5.1.1"},
+		{"disabled recipient", []string{"--port", "PORT-smtp;", "--to", "disabled@localhost"}, 24,
+			"550 5."},
+		{"relay", []string{"--port", "PORT-smtp;", "--to", "a@example.com"}, 24, "550 5.7.1"},
+		{"percent relay", []string{"--port", "PORT-smtp;", "--to", "a%example.com@localhost"}, 24,
+			"550 5."},
+		{"no login", []string{"--port", "PORT-submission;"}, 23, "530 5.7.0"},
+		{"wrong password", []string{"--port", "PORT-submission;", "--auth", "PLAIN", "--auth-user",
+			account, "--auth-password", "wrong"}, 28, "535 5.7.8"},
+		{"disabled login", []string{"--port", "PORT-submission;", "--auth", "PLAIN", "--auth-user",
+			"disabled", "--auth-password", password}, 28, "535 5.7.8"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			args := s.in(t, account, letter, append([]string{"swaks"}, with(swaks, tc.args...)...))
+			r := command(t, "", args...).want(t, tc.status)
+			if !strings.Contains(r.stdout, "** "+tc.text) {
+				t.Errorf("%s\nlacks %q", r.stdout, tc.text)
+			}
+		})
+	}
+	s.wantMail(t, account)
 }
