@@ -17,6 +17,7 @@ type message struct {
 
 	exact   int64  // bytes as they were sent
 	receipt string // what the server called it in its reply
+	code    int    // of that reply
 }
 
 // idField is the header field that begins every message of ours.

@@ -177,6 +177,7 @@ func (s *sender) answer(m *message) error {
 	if _, receipt, ok := strings.Cut(strings.TrimSpace(text), receiptText); ok {
 		m.receipt = receipt
 	}
+	m.code = code
 	s.ledger.replied(m, code, text)
 	if code == 421 {
 		return &refusal{code, text}
