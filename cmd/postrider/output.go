@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ func exitStatus(err error) int {
 func (c *call) finish(err error) int {
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, context.Canceled) {
+		err = mail.Errorf(mail.Internal, "interrupted")
 	}
 	kind := control.KindName(err)
 	usage, wrong := errors.AsType[*usageError](err)

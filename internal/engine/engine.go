@@ -160,7 +160,7 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		Quiet:         e.cfg.Quiet,
 	}
 	e.Store, err = sqlstore.Open(ctx, cfg)
-	if err == nil || !e.cfg.Repair || mail.KindOf(err) == mail.Conflict {
+	if err == nil || !e.cfg.Repair || !unusable(err) {
 		return err
 	}
 	e.problem("the database could not be used: "+err.Error(), cfg.Path, true)
@@ -186,6 +186,24 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		"delivery are not known any more", cfg.Path, true)
 	e.Store, err = sqlstore.Open(ctx, cfg)
 	return err
+}
+
+// What SQLite says of a file that it cannot use; the primary result codes of
+// sqlite.org/rescode.html.
+const (
+	sqliteCorrupt = 11
+	sqliteNotADB  = 26
+)
+
+// unusable says whether a database is lost, so that a new one may take its
+// place. A full disk or missing rights are no reason for that.
+func unusable(err error) bool {
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		code := coded.Code() & 0xff
+		return code == sqliteCorrupt || code == sqliteNotADB
+	}
+	return mail.KindOf(err) == mail.Damaged
 }
 
 func (e *Engine) traceKeep() time.Duration {
