@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -15,14 +16,14 @@ import (
 type composition struct {
 	h   *Hall
 	v   Visitor
-	raw blob.Draft
+	raw blob.Draft // nil once the transaction has it
 	err *mail.Reply
 }
 
 // Compose implements Receiver.
 func (h *Hall) Compose(ctx context.Context, v *Visitor) (Composition, error) {
 	if v.User == nil {
-		return nil, mail.NewReply(530, "5.7.0", "Authentication required")
+		return nil, mail.NewReply(530, "5.7.0", "authentication required")
 	}
 	d, err := h.cfg.Store.Blobs().NewDraft(ctx, 0)
 	if err != nil {
@@ -50,6 +51,32 @@ func (c *composition) Write(p []byte) (int, error) {
 
 // Commit implements Composition.
 func (c *composition) Commit(ctx context.Context) (*Receipt, error) {
+	if c.raw == nil {
+		return nil, mail.NewReply(503, "5.5.1", "the message was committed already")
+	}
+	begun, err := c.h.From(ctx, &c.v, c.v.User.Address, mail.MailParams{Size: c.raw.Size()})
+	if err != nil {
+		return nil, err
+	}
+	t := begun.(*transaction)
+	defer t.Abort()
+	m, r := c.parse(ctx)
+	if r == nil {
+		r = c.address(ctx, t, m)
+	}
+	if r == nil {
+		r = c.hand(ctx, t, m)
+	}
+	if r != nil {
+		if !t.done {
+			t.refuse(ctx, nil, r)
+		}
+		return nil, r
+	}
+	return t.Commit(ctx)
+}
+
+func (c *composition) parse(ctx context.Context) (*message.Message, *mail.Reply) {
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -60,53 +87,66 @@ func (c *composition) Commit(ctx context.Context) (*Receipt, error) {
 	if err != nil {
 		return nil, trouble(err)
 	}
+	return m, nil
+}
+
+// address gives the transaction its recipients, or says which is refused.
+func (c *composition) address(ctx context.Context, t *transaction, m *message.Message) *mail.Reply {
 	to, err := message.Recipients(m.Header)
 	if err != nil {
-		return nil, mail.NewReply(553, "5.1.3", err.Error())
+		return mail.NewReply(553, "5.1.3", err.Error())
 	}
-	if len(to) == 0 {
-		return nil, mail.NewReply(554, "5.5.1", "No recipients in To, Cc or Bcc")
-	}
-	t, err := c.h.From(ctx, &c.v, c.v.User.Address, mail.MailParams{Size: c.raw.Size()})
-	if err != nil {
-		return nil, err
-	}
-	defer t.Abort()
 	for _, a := range to {
 		if err := t.Rcpt(ctx, a, mail.RcptParams{}); err != nil {
-			return nil, err
+			// Rcpt has left the record; the trace is that of the whole.
+			r := named(trouble(err), a)
+			t.tell(nil, r)
+			return r
 		}
+	}
+	return nil
+}
+
+// named makes sure that a refusal names its recipient.
+func named(r *mail.Reply, a mail.Address) *mail.Reply {
+	if strings.Contains(r.Text, a.String()) {
+		return r
+	}
+	with := *r
+	with.Text = a.String() + ": " + r.Text
+	return &with
+}
+
+// hand passes the message on, without its Bcc fields, which nobody else must
+// see. One that stays as it is needs no copy. While memory is held for the
+// message no more is waited for, because all others might do the same.
+func (c *composition) hand(ctx context.Context, t *transaction, m *message.Message) *mail.Reply {
+	hidden := message.BccRanges(m.Header)
+	if len(hidden) == 0 && t.recipients[0].account.Volume == 0 {
+		t.draft, t.parsed, c.raw = c.raw, m, nil
+		return nil
+	}
+	text := message.Without(c.raw, c.raw.Size(), hidden)
+	if c.raw.Bytes() != nil {
+		b, err := io.ReadAll(text)
+		if err != nil {
+			return trouble(err)
+		}
+		c.raw.Discard()
+		text = bytes.NewReader(b)
 	}
 	if err := t.Open(ctx); err != nil {
-		return nil, err
+		return trouble(err)
 	}
-	if err := c.copyTo(t, m); err != nil {
-		return nil, trouble(err)
+	if _, err := io.Copy(t, text); err != nil {
+		return trouble(err)
 	}
-	return t.Commit(ctx)
-}
-
-// copyTo passes the message on without its Bcc fields, which nobody else
-// must see.
-func (c *composition) copyTo(w io.Writer, m *message.Message) error {
-	from := int64(0)
-	for i := range m.Header.Fields {
-		f := &m.Header.Fields[i]
-		if !strings.EqualFold(f.Name, "Bcc") && !strings.EqualFold(f.Name, "Resent-Bcc") {
-			continue
-		}
-		if err := c.copyRange(w, from, f.Offset); err != nil {
-			return err
-		}
-		from = f.Offset + f.Len
-	}
-	return c.copyRange(w, from, c.raw.Size())
-}
-
-func (c *composition) copyRange(w io.Writer, from, to int64) error {
-	_, err := io.Copy(w, io.NewSectionReader(c.raw, from, to-from))
-	return err
+	return nil
 }
 
 // Abort implements Composition.
-func (c *composition) Abort() { c.raw.Discard() }
+func (c *composition) Abort() {
+	if c.raw != nil {
+		c.raw.Discard()
+	}
+}

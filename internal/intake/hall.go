@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"postrider/internal/blob"
 	"postrider/internal/journal"
 	"postrider/internal/mail"
@@ -86,8 +88,8 @@ func (h *Hall) From(ctx context.Context, v *Visitor, from mail.Address, p mail.M
 	if r != nil {
 		h.refused(ctx, v, "return path refused", from.String(), r)
 		h.cfg.Store.WriteTrace(&store.Trace{ID: h.nextID(), Time: h.cfg.Now(), Door: v.Door,
-			Peer: peer(v), Helo: v.Helo, User: user(v), From: from.String(),
-			Recipients: []store.TraceRecipient{{Outcome: "refused", Reason: r.Error()}}})
+			Peer: peer(v), Helo: v.Helo, User: user(v), TLS: tlsFacts(v.TLS), From: from.String(),
+			Recipients: []store.TraceRecipient{{Outcome: outcome(r), Reason: r.Text}}})
 		return nil, r
 	}
 	return &transaction{h: h, v: *v, id: h.nextID(), from: from, params: p}, nil
@@ -99,13 +101,13 @@ func (h *Hall) judgeSender(v *Visitor, from mail.Address, p mail.MailParams) *ma
 		return tooBig(lim)
 	}
 	if v.Door == "submission" && v.User == nil {
-		return mail.NewReply(530, "5.7.0", "Authentication required")
+		return mail.NewReply(530, "5.7.0", "authentication required")
 	}
 	if from.IsZero() {
 		return nil // RFC 5321 section 4.5.5: never refused
 	}
 	if from.Domain == "" {
-		return mail.NewReply(553, "5.1.7", "The sender's address needs a domain")
+		return mail.NewReply(553, "5.1.7", "the sender's address needs a domain")
 	}
 	// An authenticated sender may use only its own addresses.
 	if v.User != nil && from.Key() != v.User.Address.Key() {
@@ -125,21 +127,25 @@ func (h *Hall) judgeUser(ctx context.Context, v *Visitor) *mail.Reply {
 	case err != nil && mail.KindOf(err) != mail.NotFound:
 		return trouble(err)
 	case err != nil, a.ID != v.User.Account, a.Version != v.User.Version, !a.Enabled, !a.Login:
-		return mail.NewReply(530, "5.7.0", "The login is no longer valid, authenticate again")
+		return mail.NewReply(530, "5.7.0", "the login is no longer valid, authenticate again")
 	}
 	return nil
 }
 
 func tooBig(limit int64) *mail.Reply {
-	return mail.NewReply(552, "5.3.4", fmt.Sprintf("The message is larger than %d bytes", limit))
+	return mail.NewReply(552, "5.3.4", fmt.Sprintf("the message is larger than %d bytes", limit))
 }
 
 // refused writes the record that every refusal gets, at most so many for
 // one source.
 func (h *Hall) refused(ctx context.Context, v *Visitor, what, address string, r *mail.Reply) {
-	journal.Refused(ctx, h.cfg.Log, v.Remote.Addr(), what, slog.String("session", v.Session),
-		slog.String("door", v.Door), slog.String("peer", peer(v)), slog.String("user", user(v)),
-		slog.String("address", address), slog.Int("code", r.Code), slog.String("reason", r.Text))
+	attrs := []slog.Attr{slog.String("session", v.Session), slog.String("door", v.Door),
+		slog.String("peer", peer(v)), slog.String("user", user(v)), slog.String("address", address),
+		slog.Int("code", r.Code), slog.String("reason", r.Text)}
+	if r.Err != nil { // trouble of ours: the peer is not told the cause
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	journal.Refused(ctx, h.cfg.Log, v.Remote.Addr(), what, attrs...)
 }
 
 func user(v *Visitor) string {
@@ -168,6 +174,12 @@ func (h *Hall) local(ctx context.Context, v *Visitor, to mail.Address) (mail.Add
 		}
 		to.Domain = main
 		return to, true, nil
+	}
+	// RFC 6531 section 3.2: a domain in UTF-8 is the one of its ASCII form.
+	if !to.ASCII() {
+		if ascii, err := idna.Lookup.ToASCII(to.Domain); err == nil {
+			to.Domain = ascii
+		}
 	}
 	ok, err := h.cfg.Store.IsLocal(ctx, to.Domain)
 	return to, ok, err

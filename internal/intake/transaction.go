@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -22,9 +21,11 @@ type transaction struct {
 	from       mail.Address
 	params     mail.MailParams
 	recipients []recipient
+	byAccount  map[mail.AccountID]int // index of the first, when there are many
 	refusals   []store.TraceRecipient // of RCPT; at most maxRefusals
 	draft      blob.Draft
-	err        *mail.Reply // sticky, from Write
+	parsed     *message.Message // of the draft, if it is known already
+	err        *mail.Reply      // sticky, from Write
 	done       bool
 }
 
@@ -50,15 +51,34 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptPara
 		}
 		return r
 	}
-	same := len(t.recipients)
-	for i := range t.recipients {
-		if t.recipients[i].account.ID == a.ID {
-			same = i
-			break
+	t.recipients = append(t.recipients, recipient{to, a, p, t.first(a.ID)})
+	return nil
+}
+
+// first is the index of the recipient who had this account first, or that of
+// the next one.
+func (t *transaction) first(id mail.AccountID) int {
+	const many = 32 // from here on a list is searched slower than a map
+	n := len(t.recipients)
+	if n < many {
+		for i := range t.recipients {
+			if t.recipients[i].account.ID == id {
+				return i
+			}
+		}
+		return n
+	}
+	if t.byAccount == nil {
+		t.byAccount = make(map[mail.AccountID]int, 2*many)
+		for i := range t.recipients {
+			t.byAccount[t.recipients[i].account.ID] = t.recipients[i].same
 		}
 	}
-	t.recipients = append(t.recipients, recipient{to, a, p, same})
-	return nil
+	if i, ok := t.byAccount[id]; ok {
+		return i
+	}
+	t.byAccount[id] = n
+	return n
 }
 
 func outcome(r *mail.Reply) string {
@@ -71,7 +91,7 @@ func outcome(r *mail.Reply) string {
 // route finds the account of a recipient, or says why there is none.
 func (t *transaction) route(ctx context.Context, to mail.Address) (*store.Account, *mail.Reply) {
 	if lim := t.h.cfg.Limits().Recipients; lim > 0 && len(t.recipients) >= lim {
-		return nil, mail.NewReply(452, "4.5.3", fmt.Sprintf("No more than %d recipients", lim))
+		return nil, mail.NewReply(452, "4.5.3", fmt.Sprintf("no more than %d recipients", lim))
 	}
 	addr, local, err := t.h.local(ctx, &t.v, to)
 	switch {
@@ -79,20 +99,20 @@ func (t *transaction) route(ctx context.Context, to mail.Address) (*store.Accoun
 		return nil, trouble(err)
 	case !local && t.v.User != nil:
 		return nil, mail.NewReply(550, "5.3.3",
-			"This server does not send to other domains yet: only local recipients")
+			"this server does not send to other domains yet, only to local recipients")
 	case !local:
-		return nil, mail.NewReply(550, "5.7.1", "Relaying denied: "+to.Domain+" is not served here")
+		return nil, mail.NewReply(550, "5.7.1", "relaying denied: "+to.Domain+" is not served here")
 	}
 	a, err := t.h.cfg.Store.Account(ctx, addr)
 	switch {
 	case mail.KindOf(err) == mail.NotFound && strings.ContainsAny(to.Local, "%!@"):
-		return nil, mail.NewReply(550, "5.7.1", "Relaying denied: routes in addresses lead nowhere")
+		return nil, mail.NewReply(550, "5.7.1", "relaying denied: routes in addresses lead nowhere")
 	case mail.KindOf(err) == mail.NotFound:
-		return nil, mail.NewReply(550, "5.1.1", "No such user here: "+to.String())
+		return nil, mail.NewReply(550, "5.1.1", "no such user here: "+to.String())
 	case err != nil:
 		return nil, trouble(err)
 	case !a.Enabled:
-		return nil, mail.NewReply(550, "5.2.1", "The mailbox of "+to.String()+" is disabled")
+		return nil, mail.NewReply(550, "5.2.1", "the mailbox of "+to.String()+" is disabled")
 	}
 	return a, t.room(ctx, a, t.params.Size)
 }
@@ -112,16 +132,16 @@ func (t *transaction) room(ctx context.Context, a *store.Account, size int64) *m
 	return nil
 }
 
-func overQuota() *mail.Reply { return mail.NewReply(452, "4.2.2", "The mailbox is full") }
+func overQuota() *mail.Reply { return mail.NewReply(452, "4.2.2", "the mailbox is full") }
 
 // trouble is the reply to a failure of ours.
 func trouble(err error) *mail.Reply {
 	if r, ok := errors.AsType[*mail.Reply](err); ok {
 		return r
 	}
-	r := mail.NewReply(451, "4.3.0", "Temporary trouble, try again later")
+	r := mail.NewReply(451, "4.3.0", "temporary trouble, try again later")
 	if mail.KindOf(err) == mail.Full {
-		r = mail.NewReply(452, "4.3.1", "Not enough room now, try again later")
+		r = mail.NewReply(452, "4.3.1", "not enough room now, try again later")
 	}
 	r.Err = err
 	return r
@@ -168,10 +188,18 @@ func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 		t.done = true
 		return receipt, nil
 	}
-	if r.Err != nil {
-		t.h.cfg.Log.Error("message not taken", "session", t.v.Session, "id", t.id, "error", r.Err)
-	}
+	t.refuse(ctx, trace, r)
+	return nil, r
+}
+
+// refuse leaves the record and the trace of a message that is not taken.
+func (t *transaction) refuse(ctx context.Context, trace *store.Trace, r *mail.Reply) {
 	t.h.refused(ctx, &t.v, "message refused", t.from.String(), r)
+	t.tell(trace, r)
+}
+
+// tell writes the trace of a message that is not taken; nil begins it.
+func (t *transaction) tell(trace *store.Trace, r *mail.Reply) {
 	if trace == nil {
 		trace = t.trace(nil)
 	}
@@ -182,7 +210,6 @@ func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 	}
 	t.done = true
 	t.h.cfg.Store.WriteTrace(trace)
-	return nil, r
 }
 
 func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail.Reply) {
@@ -190,18 +217,21 @@ func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail
 		return nil, nil, t.err
 	}
 	if t.draft == nil || len(t.recipients) == 0 {
-		return nil, nil, mail.NewReply(554, "5.5.1", "No valid recipients")
+		return nil, nil, mail.NewReply(554, "5.5.1", "no valid recipients")
 	}
 	if err := t.draft.Finish(ctx); err != nil {
 		return nil, nil, trouble(err)
 	}
-	m, err := message.Parse(ctx, t.draft, t.draft.Size(), message.Limits{})
-	if err != nil {
-		return nil, nil, trouble(err)
+	m := t.parsed
+	if m == nil {
+		var err error
+		if m, err = message.Parse(ctx, t.draft, t.draft.Size(), message.Limits{}); err != nil {
+			return nil, nil, trouble(err)
+		}
 	}
 	if lim := t.h.cfg.Limits().Hops; lim > 0 && m.Header.CountReceived() > lim {
 		return nil, nil, mail.NewReply(554, "5.4.6", fmt.Sprintf(
-			"The message has passed more than %d servers: a loop", lim))
+			"the message has passed more than %d servers: a loop", lim))
 	}
 	if r := t.judgeAuthor(m); r != nil {
 		return nil, nil, r
@@ -220,6 +250,9 @@ func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail
 func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 	if t.v.User == nil {
 		return nil
+	}
+	if m.Header.Truncated { // a From field may be in the rest
+		return mail.NewReply(554, "5.6.0", "the header is too large")
 	}
 	for _, a := range m.Header.Addresses("From") {
 		if a.Mark != message.Mailbox || a.Mail().Key() == t.v.User.Address.Key() {
@@ -282,15 +315,15 @@ func replyTo(err error) *mail.Reply {
 	switch mail.KindOf(err) {
 	case mail.Internal:
 		if err == nil {
-			return mail.NewReply(250, "2.1.5", "Delivered")
+			return mail.NewReply(250, "2.1.5", "delivered")
 		}
 		return trouble(err)
 	case mail.OverQuota:
 		return overQuota()
 	case mail.Denied:
-		return mail.NewReply(550, "5.2.1", "The mailbox is disabled")
+		return mail.NewReply(550, "5.2.1", "the mailbox is disabled")
 	case mail.NotFound:
-		return mail.NewReply(550, "5.1.1", "No such user here")
+		return mail.NewReply(550, "5.1.1", "no such user here")
 	}
 	return trouble(err)
 }
@@ -324,97 +357,4 @@ func (t *transaction) Abort() {
 	if t.draft != nil {
 		t.draft.Discard()
 	}
-}
-
-// maxHelo cuts what a stranger says of itself in the Received line.
-const maxHelo = 255
-
-// A stamp is what all prefixes of one message share.
-type stamp struct {
-	from  string // the Return-Path field
-	added []byte // Received, and what a submission lacked
-}
-
-// stamp writes the fields that go on top of a message (RFC 5321 section
-// 4.4). A submission without Date or Message-ID gets them (RFC 6409 section
-// 8); the message itself is never changed.
-func (t *transaction) stamp(m *message.Message, now time.Time) *stamp {
-	b := make([]byte, 0, 512)
-	b = append(b, "Received: from "...)
-	b = append(b, clip(t.v.Helo)...)
-	if a := t.v.Remote; a.IsValid() {
-		b = append(b, " (["...)
-		if a.Addr().Unmap().Is6() {
-			b = append(b, "IPv6:"...)
-		}
-		b = a.Addr().Unmap().AppendTo(b)
-		b = append(b, "])"...)
-	}
-	if t.v.User != nil {
-		b = append(b, "\r\n\t(authenticated as "...)
-		b = append(b, t.v.User.Address.String()...)
-		b = append(b, ')')
-	}
-	host := t.h.cfg.Hostname()
-	b = append(b, "\r\n\tby "...)
-	b = append(b, host...)
-	b = append(b, " with "...)
-	b = append(b, t.v.With...)
-	b = append(b, " id "...)
-	b = append(b, t.id...)
-	if facts := tlsFacts(t.v.TLS); facts != "" {
-		b = append(b, "\r\n\t("...)
-		b = append(b, facts...)
-		b = append(b, ')')
-	}
-	if len(t.recipients) == 1 { // others must not learn of each other
-		b = append(b, "\r\n\tfor <"...)
-		b = append(b, t.recipients[0].to.String()...)
-		b = append(b, '>')
-	}
-	b = append(b, ";\r\n\t"...)
-	b = now.AppendFormat(b, time.RFC1123Z)
-	b = append(b, "\r\n"...)
-	if t.v.User != nil {
-		b = t.complete(b, m, host, now)
-	}
-	return &stamp{from: "Return-Path: <" + t.from.String() + ">\r\n", added: b}
-}
-
-func (t *transaction) complete(b []byte, m *message.Message, host string, now time.Time) []byte {
-	if !m.Header.Has("Date") {
-		b = append(b, "Date: "...)
-		b = now.AppendFormat(b, time.RFC1123Z)
-		b = append(b, "\r\n"...)
-	}
-	if !m.Header.Has("Message-ID") {
-		b = append(b, "Message-ID: <"+t.id+"@"+host+">\r\n"...)
-	}
-	return b
-}
-
-func (s *stamp) prefix(r *recipient) []byte {
-	to := r.account.Address.String()
-	b := make([]byte, 0, len(s.from)+len(to)+len(s.added)+18)
-	b = append(b, s.from...)
-	b = append(b, "Delivered-To: "...)
-	b = append(b, to...)
-	b = append(b, "\r\n"...)
-	return append(b, s.added...)
-}
-
-// clip makes a stranger's word fit for a header field.
-func clip(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	if len(s) > maxHelo {
-		s = s[:maxHelo]
-	}
-	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7f || strings.ContainsRune("()<>;\\\"", r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
