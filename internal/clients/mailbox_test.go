@@ -128,6 +128,11 @@ func (s *server) send(t *testing.T, to, message string) {
 	ask(250, "MAIL FROM:<sender@example.net>")
 	ask(250, "RCPT TO:<"+to+">")
 	ask(354, "DATA")
-	ask(250, strings.ReplaceAll("\r\n"+message, "\r\n.", "\r\n..")[2:]+".")
+	ask(250, stuffed(message)+".")
 	ask(221, "QUIT")
+}
+
+// stuffed doubles the dots at the begin of lines.
+func stuffed(text string) string {
+	return strings.ReplaceAll("\r\n"+text, "\r\n.", "\r\n..")[2:]
 }
