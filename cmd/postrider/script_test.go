@@ -92,6 +92,7 @@ func inUse(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	defer ln.Close()
 	if ts.Exec("postrider", "serve", "--data", args[0], "--set", "smtp.listen=127.0.0.1:0",
+		"--set", "submission.listen=", "--set", "submissions.listen=", "--set", "pops.listen=",
 		"--set", "pop.listen="+ln.Addr().String()) == nil {
 		ts.Fatalf("the server has started")
 	}

@@ -113,6 +113,16 @@ func (ch *AccountChange) apply(a *store.Account) error {
 	return nil
 }
 
+// apply changes a row, with a look at the settings.
+func (c *Control) apply(ch *AccountChange, a *store.Account) error {
+	volumes := len(c.settings.Current().List(settings.StoreVolumes))
+	if ch.Volume != nil && (*ch.Volume < 0 || *ch.Volume >= volumes) {
+		return mail.Errorf(mail.Invalid, fmt.Sprintf("there is no volume directory %d: "+
+			"store.volumes names %d, counted from 0", *ch.Volume, volumes))
+	}
+	return ch.apply(a)
+}
+
 func set[T any](to *T, from *T) {
 	if from != nil {
 		*to = *from
@@ -142,7 +152,7 @@ func (c *Control) accountAdd(ctx context.Context, q AccountAddRequest) (
 		return none, err
 	}
 	a := c.newAccount(addr)
-	if err := q.apply(&a); err != nil {
+	if err := c.apply(&q.AccountChange, &a); err != nil {
 		return none, err
 	}
 	password, made := q.Password, ""
@@ -299,7 +309,7 @@ func (c *Control) accountSet(ctx context.Context, q AccountSetRequest) (AccountS
 		return r, err
 	}
 	row := c.changing(a)
-	if err := q.apply(&row); err != nil {
+	if err := c.apply(&q.AccountChange, &row); err != nil {
 		return r, err
 	}
 	raiseVersion(a, &row)

@@ -127,6 +127,7 @@ func TestAccountSetRefuses(t *testing.T) {
 		"apop":   {APOP: ptr("sometimes")},
 		"notify": {Notify: ptr("example.org")},
 		"name":   {FullName: ptr("a\tb")},
+		"volume": {Volume: ptr(1)},
 	} {
 		_, err := AccountSet.Call(ctx, f, AccountSetRequest{"alice", change}, nil)
 		wantKind(t, name, err, mail.Invalid)
@@ -250,4 +251,43 @@ func TestFirstRun(t *testing.T) {
 	if err != nil || r == nil || r.Address != "postmaster@localhost" || r.Password == "" {
 		t.Errorf("after a failed first run: got %+v, %v; want postmaster@localhost", r, err)
 	}
+}
+
+func TestDomains(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, false)
+	add := func(name string, main bool) error {
+		_, err := DomainAdd.Call(ctx, f, DomainRequest{Name: name, Main: main}, nil)
+		return err
+	}
+	for name, want := range map[string]mail.Kind{
+		"": mail.Invalid, "a..b": mail.Invalid, "-a.example": mail.Invalid, "a b": mail.Invalid,
+		"192.0.2.1": mail.Invalid, strings.Repeat("a", 64) + ".example": mail.Invalid,
+		"Example.ORG.": mail.Exists,
+	} {
+		wantKind(t, "add "+name, add(name, false), want)
+	}
+	for _, name := range []string{"bücher.example", "example.net"} {
+		if err := add(name, name == "example.net"); err != nil {
+			t.Errorf("add %s: %v", name, err)
+		}
+	}
+	r, err := DomainList.Call(ctx, f, None{}, nil)
+	var got []string
+	for _, d := range r.Domains {
+		got = append(got, fmt.Sprint(d.Name, d.Main))
+	}
+	want := []string{"example.nettrue", "example.orgfalse", "xn--bcher-kva.examplefalse"}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v (-want +got)\n%s", err, d)
+	}
+	_, err = DomainRemove.Call(ctx, f, DomainRequest{Name: "example.net"}, nil)
+	wantKind(t, "remove the main domain", err, mail.Conflict)
+	if _, err := DomainMain.Call(ctx, f, DomainRequest{Name: "example.org"}, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := DomainRemove.Call(ctx, f, DomainRequest{Name: "example.net"}, nil); err != nil {
+		t.Error(err)
+	}
+	_, err = DomainRemove.Call(ctx, f, DomainRequest{Name: "example.net"}, nil)
+	wantKind(t, "remove twice", err, mail.NotFound)
 }

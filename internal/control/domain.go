@@ -86,6 +86,18 @@ func (c *Control) domainRemove(ctx context.Context, q DomainRequest) (None, erro
 	if err != nil {
 		return None{}, err
 	}
+	c.write.Lock()
+	defer c.write.Unlock()
+	domains, err := c.store.Domains(ctx)
+	if err != nil {
+		return None{}, err
+	}
+	for _, d := range domains {
+		if d.Name == name && d.Main && len(domains) > 1 {
+			return None{}, mail.Errorf(mail.Conflict, name+" is the main domain: make another "+
+				"the main one first")
+		}
+	}
 	return None{}, c.store.RemoveDomain(ctx, name)
 }
 

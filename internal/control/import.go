@@ -163,7 +163,7 @@ func (c *Control) planRow(ctx context.Context, plan *importPlan, row *tableRow, 
 		w.Account = c.newAccount(addr)
 		line.Action = "add"
 	}
-	if err := row.change.apply(&w.Account); err != nil {
+	if err := c.apply(&row.change, &w.Account); err != nil {
 		return err
 	}
 	raiseVersion(&before, &w.Account)
