@@ -69,7 +69,8 @@ func (c *composition) Commit(ctx context.Context) (*Receipt, error) {
 	}
 	if r != nil {
 		if !t.done {
-			t.refuse(ctx, nil, r)
+			t.refused(ctx, r)
+			t.tell(r)
 		}
 		return nil, r
 	}
@@ -100,7 +101,7 @@ func (c *composition) address(ctx context.Context, t *transaction, m *message.Me
 		if err := t.Rcpt(ctx, a, mail.RcptParams{}); err != nil {
 			// Rcpt has left the record; the trace is that of the whole.
 			r := named(trouble(err), a)
-			t.tell(nil, r)
+			t.tell(r)
 			return r
 		}
 	}

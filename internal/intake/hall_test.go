@@ -250,10 +250,10 @@ const letter = "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubjec
 // A trap is a store some of whose calls fail.
 type trap struct {
 	*sqlstore.Store
-	account, local, main, usage, draft, deliver error
-	results                                     func([]store.Result) []store.Result
-	delivered                                   *store.Delivery
-	blobs                                       blob.Store
+	account, local, main, usage, draft, deliver, lost error
+	results                                           func([]store.Result) []store.Result
+	delivered                                         *store.Delivery
+	blobs                                             blob.Store
 }
 
 func (s *trap) Account(ctx context.Context, a mail.Address) (*store.Account, error) {
@@ -290,6 +290,9 @@ func (s *trap) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result, 
 		return nil, s.deliver
 	}
 	r, err := s.Store.Deliver(ctx, d)
+	if s.lost != nil {
+		return nil, s.lost
+	}
 	if s.results != nil {
 		r = s.results(r)
 	}

@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -212,13 +213,14 @@ func TestSameRecipients(t *testing.T) {
 func TestManyRecipients(t *testing.T) {
 	f := newFixture(t)
 	f.limits.Recipients = 0
+	const many = 150 // more than the store delivers to in one step
 	tx, err := f.From(t.Context(), stranger(), mail.Address{}, mail.MailParams{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tx.Abort()
 	var accounts []store.Account
-	for i := range 100 {
+	for i := range many {
 		accounts = append(accounts, store.Account{Enabled: true,
 			Address: addr(fmt.Sprintf("u%d@example.com", i))})
 	}
@@ -231,8 +233,20 @@ func TestManyRecipients(t *testing.T) {
 		}
 	}
 	for i, r := range tx.(*transaction).recipients {
-		if r.same != i%100 {
-			t.Fatalf("recipient %d is the same as %d, want %d", i, r.same, i%100)
+		if r.same != i%many {
+			t.Fatalf("recipient %d is the same as %d, want %d", i, r.same, i%many)
+		}
+	}
+	if err := tx.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(tx, letter)
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range f.traces(t)[0].Recipients {
+		if r.Outcome != "delivered" || r.Email == 0 {
+			t.Fatalf("recipient %d of the trace: got %+v", i, r)
 		}
 	}
 }

@@ -183,26 +183,26 @@ func (t *transaction) Write(p []byte) (int, error) {
 
 // Commit implements Transaction.
 func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
-	receipt, trace, r := t.commit(ctx)
+	receipt, told, r := t.commit(ctx)
+	t.done = true
 	if r == nil {
-		t.done = true
 		return receipt, nil
 	}
-	t.refuse(ctx, trace, r)
+	t.refused(ctx, r)
+	if !told {
+		t.tell(r)
+	}
 	return nil, r
 }
 
-// refuse leaves the record and the trace of a message that is not taken.
-func (t *transaction) refuse(ctx context.Context, trace *store.Trace, r *mail.Reply) {
+// refused leaves the record of a message that is not taken.
+func (t *transaction) refused(ctx context.Context, r *mail.Reply) {
 	t.h.refused(ctx, &t.v, "message refused", t.from.String(), r)
-	t.tell(trace, r)
 }
 
-// tell writes the trace of a message that is not taken; nil begins it.
-func (t *transaction) tell(trace *store.Trace, r *mail.Reply) {
-	if trace == nil {
-		trace = t.trace(nil)
-	}
+// tell writes the trace of a message that is not taken.
+func (t *transaction) tell(r *mail.Reply) {
+	trace := t.trace()
 	for i := range trace.Recipients {
 		if trace.Recipients[i].Outcome == "" {
 			trace.Recipients[i].Outcome, trace.Recipients[i].Reason = outcome(r), r.Text
@@ -212,37 +212,44 @@ func (t *transaction) tell(trace *store.Trace, r *mail.Reply) {
 	t.h.cfg.Store.WriteTrace(trace)
 }
 
-func (t *transaction) commit(ctx context.Context) (*Receipt, *store.Trace, *mail.Reply) {
+// commit is Commit; told says that the store has written the trace.
+func (t *transaction) commit(ctx context.Context) (_ *Receipt, told bool, _ *mail.Reply) {
 	if t.err != nil {
-		return nil, nil, t.err
+		return nil, false, t.err
 	}
 	if t.draft == nil || len(t.recipients) == 0 {
-		return nil, nil, mail.NewReply(554, "5.5.1", "no valid recipients")
+		return nil, false, mail.NewReply(554, "5.5.1", "no valid recipients")
 	}
 	if err := t.draft.Finish(ctx); err != nil {
-		return nil, nil, trouble(err)
+		return nil, false, trouble(err)
 	}
-	m := t.parsed
-	if m == nil {
-		var err error
-		if m, err = message.Parse(ctx, t.draft, t.draft.Size(), message.Limits{}); err != nil {
-			return nil, nil, trouble(err)
+	if t.parsed == nil {
+		m, err := message.Parse(ctx, t.draft, t.draft.Size(), message.Limits{})
+		if err != nil {
+			return nil, false, trouble(err)
 		}
+		t.parsed = m
 	}
-	if lim := t.h.cfg.Limits().Hops; lim > 0 && m.Header.CountReceived() > lim {
-		return nil, nil, mail.NewReply(554, "5.4.6", fmt.Sprintf(
-			"the message has passed more than %d servers: a loop", lim))
+	if r := t.judge(t.parsed); r != nil {
+		return nil, false, r
 	}
-	if r := t.judgeAuthor(m); r != nil {
-		return nil, nil, r
-	}
-	d := t.delivery(m)
+	d := t.delivery(t.parsed)
 	results, err := t.h.cfg.Store.Deliver(ctx, d)
 	if err != nil {
-		return nil, d.Trace, trouble(err)
+		return nil, false, trouble(err)
 	}
 	receipt, r := t.receipt(d, results)
-	return receipt, d.Trace, r
+	return receipt, true, r
+}
+
+// judge says why a message as a whole is not taken, or nil.
+func (t *transaction) judge(m *message.Message) *mail.Reply {
+	// RFC 5321 section 6.3
+	if lim := t.h.cfg.Limits().Hops; lim > 0 && m.Header.CountReceived() > lim {
+		return mail.NewReply(554, "5.4.6", fmt.Sprintf(
+			"the message has passed more than %d servers: a loop", lim))
+	}
+	return t.judgeAuthor(m)
 }
 
 // judgeAuthor holds the From field of an authenticated sender to its own
@@ -268,14 +275,20 @@ func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 func (t *transaction) delivery(m *message.Message) *store.Delivery {
 	now := t.h.cfg.Now()
 	d := &store.Delivery{Body: t.draft, Received: now, Thread: m.Header.ThreadKey(),
-		Format: message.FormVersion, Parsed: m.AppendForm(nil), Trace: t.trace(m)}
+		Format: message.FormVersion, Parsed: m.AppendForm(nil), Trace: t.trace()}
 	d.Sent, _ = message.ParseDate(m.Header.Get("Date"))
 	stamp := t.stamp(m, now)
 	d.Targets = make([]store.Target, 0, len(t.recipients))
 	for i := range t.recipients {
 		if r := &t.recipients[i]; r.same == i {
-			d.Targets = append(d.Targets, store.Target{Account: r.account.ID,
-				Prefix: stamp.prefix(r), Grace: t.v.Door != "lmtp" && len(t.recipients) > 1})
+			d.Targets = append(d.Targets, store.Target{Account: r.account.ID, Prefix: stamp.prefix(r)})
+		}
+	}
+	// LMTP can tell who has no room. Where one answer is for all, who was
+	// accepted gets the message with the others.
+	if t.v.Door != "lmtp" && len(d.Targets) > 1 {
+		for i := range d.Targets {
+			d.Targets[i].Grace = true
 		}
 	}
 	return d
@@ -329,14 +342,14 @@ func replyTo(err error) *mail.Reply {
 }
 
 // trace begins the story of this message.
-func (t *transaction) trace(m *message.Message) *store.Trace {
+func (t *transaction) trace() *store.Trace {
 	tr := &store.Trace{ID: t.id, Time: t.h.cfg.Now(), Door: t.v.Door, Peer: peer(&t.v),
 		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from.String()}
 	if t.draft != nil {
 		tr.Size = t.draft.Size()
 	}
-	if m != nil {
-		tr.MessageID = m.Header.Get("Message-ID")
+	if t.parsed != nil {
+		tr.MessageID = t.parsed.Header.Get("Message-ID")
 	}
 	tr.Recipients = make([]store.TraceRecipient, 0, len(t.recipients)+len(t.refusals))
 	for i := range t.recipients {
@@ -351,7 +364,7 @@ func (t *transaction) trace(m *message.Message) *store.Trace {
 // Abort implements Transaction.
 func (t *transaction) Abort() {
 	if !t.done && len(t.refusals) > 0 && len(t.recipients) == 0 {
-		t.h.cfg.Store.WriteTrace(t.trace(nil))
+		t.h.cfg.Store.WriteTrace(t.trace())
 	}
 	t.done = true
 	if t.draft != nil {

@@ -24,9 +24,8 @@ func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result,
 	}
 	for from := 0; from < len(d.Targets); from += targetsPerOp {
 		to := min(from+targetsPerOp, len(d.Targets))
-		last := to == len(d.Targets)
 		err := s.committer.do(inVolume, false, func(t *tx) error {
-			return job.run(t, d.Targets[from:to], results[from:to], last)
+			return job.run(t, results, from, to)
 		})
 		if err != nil {
 			return nil, err
@@ -44,9 +43,10 @@ type delivery struct {
 	used    bool // the first email has taken the blob's number
 }
 
-// run delivers to some targets. What can be refused is found out before
-// anything is written.
-func (d *delivery) run(t *tx, targets []store.Target, results []store.Result, last bool) error {
+// run delivers to the targets from and up to these numbers. What can be
+// refused is found out before anything is written.
+func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
+	targets, results := d.Targets[from:to], all[from:to]
 	m := &recordMeta{blob: d.blob, received: d.Received, thread: d.Thread}
 	if !d.Sent.IsZero() {
 		m.sent = d.Sent.Unix()
@@ -61,8 +61,8 @@ func (d *delivery) run(t *tx, targets []store.Target, results []store.Result, la
 			return err
 		}
 	}
-	if last && d.Trace != nil {
-		d.judge(targets, results)
+	if to == len(d.Targets) && d.Trace != nil {
+		d.judge(all)
 		m.trace = appendTrace(nil, d.Trace)
 		if err := t.insertTrace(d.traceID, d.Trace.Time, m.trace); err != nil {
 			return err
@@ -152,19 +152,23 @@ func (d *delivery) group(targets []store.Target) int {
 	return 0
 }
 
-// judge writes the outcome of each target into the trace.
-func (d *delivery) judge(targets []store.Target, results []store.Result) {
+// judge writes the outcome of each target into the trace. The recipients of
+// one account share its target.
+func (d *delivery) judge(results []store.Result) {
+	targets := make(map[mail.AccountID]int, len(d.Targets))
+	for i := range d.Targets {
+		targets[d.Targets[i].Account] = i
+	}
 	for i := range d.Trace.Recipients {
 		r := &d.Trace.Recipients[i]
-		for j := range targets {
-			if targets[j].Account != r.Account || r.Account == 0 {
-				continue
-			}
-			if err := results[j].Err; err != nil {
-				r.Outcome, r.Reason = "refused", err.Error()
-			} else {
-				r.Outcome, r.Email = "delivered", results[j].Email
-			}
+		j, ok := targets[r.Account]
+		if !ok || r.Account == 0 {
+			continue
+		}
+		if err := results[j].Err; err != nil {
+			r.Outcome, r.Reason = "refused", err.Error()
+		} else {
+			r.Outcome, r.Email = "delivered", results[j].Email
 		}
 	}
 }
