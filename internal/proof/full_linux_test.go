@@ -2,7 +2,6 @@ package proof
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -136,25 +135,18 @@ func (f *flood) pour(t *testing.T, s *server, when string, meanwhile func(contex
 // try sends one message over a connection of its own and returns the code
 // that decided.
 func (f *flood) try(t *testing.T, s *server, m *message) int {
-	c, err := dialSMTP(s.smtp, f.ledger)
-	if err == nil {
-		defer c.conn.Close()
-		err = c.data([]*message{m})
-	}
-	no, refused := errors.AsType[*refusal](err)
-	switch {
-	case err == nil && m.code == 250:
-		return 250
-	case err == nil:
-		no = &refusal{m.code, ""}
-	case !refused:
+	t.Helper()
+	code, err := sendOne(s.smtp, f.ledger, m)
+	if err != nil {
 		t.Errorf("%s: %v", m.id, err)
-		no = &refusal{}
+	}
+	if code == 250 {
+		return code
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refused[no.code]++
-	return no.code
+	f.refused[code]++
+	return code
 }
 
 // drain deletes most messages, so that there is room in the mailboxes; the

@@ -30,6 +30,8 @@ type ledger struct {
 	// removed tells over which connection, by its local port, a deletion
 	// was confirmed.
 	removed map[place]int
+	// doubtful says that a refused message may be there once all the same.
+	doubtful bool
 }
 
 // A tally is what a test reports.
@@ -71,7 +73,9 @@ func (l *ledger) replied(m *message, code int, text string) {
 	} else {
 		l.count.refused++
 		l.refusals = append(l.refusals, m.id+": "+strings.TrimSpace(text))
-		next = absent
+		if next = absent; l.doubtful {
+			next = unheard
+		}
 	}
 	for _, box := range m.to {
 		// A reader may have deleted it already.

@@ -17,13 +17,17 @@ type fetcher struct {
 	r    *bufio.Reader
 }
 
+func newFetcher(conn net.Conn) *fetcher {
+	return &fetcher{conn, bufio.NewReaderSize(conn, 64<<10)}
+}
+
 // dialPOP logs in.
 func dialPOP(address, box string) (*fetcher, error) {
 	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, err
 	}
-	f := &fetcher{conn, bufio.NewReaderSize(conn, 64<<10)}
+	f := newFetcher(conn)
 	conn.SetDeadline(time.Now().Add(10 * patience))
 	if _, err = f.line(); err == nil {
 		_, err = f.ask("USER %s\r\n", box)

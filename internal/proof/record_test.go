@@ -50,22 +50,27 @@ type plan struct {
 // record makes a directory with accounts and runs the plan on it.
 func record(t *testing.T, r *rand.Rand, p plan) *recording {
 	t.Helper()
+	g := prepare(t)
+	g.run(t, r, p)
+	return g
+}
+
+// prepare makes a directory with accounts. No server runs afterwards.
+func prepare(t *testing.T) *recording {
+	t.Helper()
 	place := t.TempDir()
 	g := &recording{root: filepath.Join(place, "data"), before: filepath.Join(place, "before"),
 		ledger: newLedger()}
 	s := start(t, g.root, launch{})
 	g.boxes = accounts(t, g.root, 4)
 	s.stop(t)
-	g.run(t, r, p)
 	return g
 }
 
 // run records the plan on the directory as it is.
 func (g *recording) run(t *testing.T, r *rand.Rand, p plan) {
 	t.Helper()
-	if err := os.CopyFS(g.before, os.DirFS(g.root)); err != nil {
-		t.Fatal(err)
-	}
+	g.save(t)
 	out := filepath.Join(t.TempDir(), "trace")
 	var more []string
 	if p.inject != "" {
@@ -82,6 +87,14 @@ func (g *recording) run(t *testing.T, r *rand.Rand, p plan) {
 	}
 	g.steps = readTrace(t, out)
 	g.index()
+}
+
+// save keeps the directory as it is before the server starts.
+func (g *recording) save(t *testing.T) {
+	t.Helper()
+	if err := os.CopyFS(g.before, os.DirFS(g.root)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // traffic sends messages over some connections, and deletes some.

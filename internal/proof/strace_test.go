@@ -145,6 +145,7 @@ func (p *traceParser) enter(c *call, args []byte) {
 // leave notes that a call has returned. Of the arguments the first known
 // bytes were seen by enter.
 func (p *traceParser) leave(c *call, args []byte, known int) error {
+	args, c.injected = bytes.CutSuffix(args, []byte(" (INJECTED)"))
 	at := bytes.LastIndex(args, []byte(") "))
 	if at < 0 {
 		return fmt.Errorf("no end")
@@ -162,7 +163,6 @@ func (p *traceParser) leave(c *call, args []byte, known int) error {
 		return err
 	}
 	c.result, c.returned = n, true
-	c.injected = bytes.HasSuffix(args, []byte("(INJECTED)"))
 	if known > 0 && len(args[:at]) > known {
 		c.numbers, c.texts = arguments(args[:at])
 	}

@@ -205,13 +205,16 @@ func (c *committer) attempt(t *tx, ops []*op, full bool) (bad *op, err error) {
 		return nil, err
 	}
 	if err := c.plain(t.ctx, "COMMIT"); err != nil {
-		if !c.s.dialect.full(err) {
-			c.fail(fmt.Errorf("commit of batch %d: %w", c.batch, err))
-		}
 		c.rollback(t)
-		// Nobody will hear 250 for these records, so no start may bring
-		// them back. If even that fails, the next batch's number does it.
-		t.blobs.Revoke()
+		if c.s.dialect.full(err) {
+			// Nobody will hear 250 for these records, so no start may bring
+			// them back. If even that fails, the next batch's number does it.
+			t.blobs.Revoke()
+			return nil, err
+		}
+		// Nobody knows whether the log holds this batch. The records stay,
+		// for rows that the next start may find there.
+		c.fail(fmt.Errorf("commit of batch %d: %w", c.batch, err))
 		return nil, err
 	}
 	return nil, nil
