@@ -171,7 +171,7 @@ func (k *checker) audit(x *sql.Tx, a *audit) error {
 
 func (k *checker) countEntries(x *sql.Tx, a *audit) error {
 	rows, err := x.QueryContext(k.ctx, `SELECT n.mailbox, n.uid, n.email, n.flags, n.modseq,
-		coalesce(e.size, -1) FROM entry n
+		n.size, coalesce(e.size, -1) FROM entry n
 		LEFT JOIN email e ON e.account = n.account AND e.id = n.email WHERE n.account = $1`, int64(a.id))
 	if err != nil {
 		return err
@@ -182,13 +182,16 @@ func (k *checker) countEntries(x *sql.Tx, a *audit) error {
 		var uid mail.UID
 		var flags mail.Flags
 		var modseq mail.ModSeq
-		var email, size int64
-		if err := rows.Scan(&box, &uid, &email, &flags, &modseq, &size); err != nil {
+		var email, listed, size int64
+		if err := rows.Scan(&box, &uid, &email, &flags, &modseq, &listed, &size); err != nil {
 			return err
 		}
 		if size < 0 {
 			a.strays = append(a.strays, strayEntry{box, uid})
 			continue
+		}
+		if listed != size {
+			k.wrongSize(a, strayEntry{box, uid}, listed, size)
 		}
 		m := a.boxes[box]
 		if m == nil {
@@ -214,6 +217,15 @@ func (k *checker) countEntries(x *sql.Tx, a *audit) error {
 		})
 	}
 	return rows.Err()
+}
+
+func (k *checker) wrongSize(a *audit, e strayEntry, listed, size int64) {
+	k.found(k.repair, fmt.Sprintf("account %d mailbox %d uid %d", a.id, e.mailbox, e.uid),
+		"the entry says %d bytes, the message has %d", listed, size)
+	a.wrong = append(a.wrong, func(t *tx, _ *counters) error {
+		return t.exec(`UPDATE entry SET size = $4 WHERE account = $1 AND mailbox = $2 AND uid = $3`,
+			int64(a.id), int64(e.mailbox), int64(e.uid), size)
+	})
 }
 
 func (k *checker) compareMailboxes(x *sql.Tx, a *audit) error {
@@ -248,11 +260,17 @@ func (k *checker) compareMailboxes(x *sql.Tx, a *audit) error {
 				int64(want.UIDNext), int64(want.ModSeq), want.Messages, want.Unseen, want.Bytes)
 		})
 	}
-	for id := range a.boxes {
+	for id, counted := range a.boxes {
 		k.found(k.repair, fmt.Sprintf("account %d mailbox %d", a.id, id), "entries without a mailbox")
 		a.wrong = append(a.wrong, func(t *tx, n *counters) error {
-			_, err := t.recoveredMailbox(n, a.id, id)
-			return err
+			box, err := t.recoveredMailbox(n, a.id, id)
+			if err != nil {
+				return err
+			}
+			t.change(n, box)
+			box.UIDNext, box.Messages = counted.UIDNext, counted.Messages
+			box.Unseen, box.Bytes = counted.Unseen, counted.Bytes
+			return nil
 		})
 	}
 	return rows.Err()

@@ -41,9 +41,8 @@ const maxRows = 500
 // Entries implements store.Store.
 func (s *Store) Entries(ctx context.Context, a mail.AccountID, id mail.MailboxID, after mail.UID,
 	limit int) ([]store.Entry, error) {
-	st, err := s.prepared(ctx, `SELECT n.uid, n.email, n.flags, n.modseq, n.saved, e.size
-		FROM entry n JOIN email e ON e.account = n.account AND e.id = n.email
-		WHERE n.account = $1 AND n.mailbox = $2 AND n.uid > $3 ORDER BY n.uid LIMIT $4`)
+	st, err := s.prepared(ctx, `SELECT uid, email, flags, modseq, saved, size FROM entry
+		WHERE account = $1 AND mailbox = $2 AND uid > $3 ORDER BY uid LIMIT $4`)
 	if err != nil {
 		return nil, err
 	}

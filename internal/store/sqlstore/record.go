@@ -154,7 +154,8 @@ func (t *tx) insertTarget(m *recordMeta, r *recordTarget, format int, parsed []b
 	if err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO entry (account, mailbox, uid, email, flags, modseq, created, saved)
-		VALUES ($1, $2, $3, $4, $5, $6, $6, $7)`, int64(r.account), int64(r.mailbox), int64(r.uid),
-		int64(r.email), int64(r.flags), int64(r.modseq), m.received.UnixMicro())
+	return t.exec(`INSERT INTO entry (account, mailbox, uid, email, size, flags, modseq,
+		created, saved) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)`, int64(r.account),
+		int64(r.mailbox), int64(r.uid), int64(r.email), r.size, int64(r.flags), int64(r.modseq),
+		m.received.UnixMicro())
 }

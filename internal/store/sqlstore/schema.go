@@ -51,7 +51,7 @@ var upgrades = [][]string{{
 		prefix {blob} NOT NULL, format {int} NOT NULL, parsed {blob} {emailkey})`,
 	`CREATE INDEX email_shared ON email (blob) WHERE blob <> id`,
 	`CREATE TABLE entry (account {int} NOT NULL, mailbox {int} NOT NULL, uid {int} NOT NULL,
-		email {int} NOT NULL, flags {int} NOT NULL, modseq {int} NOT NULL,
+		email {int} NOT NULL, size {int} NOT NULL, flags {int} NOT NULL, modseq {int} NOT NULL,
 		created {int} NOT NULL, saved {int} NOT NULL, keywords TEXT,
 		PRIMARY KEY (account, mailbox, uid)) {clustered}`,
 	`CREATE TABLE tombstone (account {int} NOT NULL, modseq {int} NOT NULL,

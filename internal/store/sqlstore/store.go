@@ -113,9 +113,14 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	fresh := false
-	if _, err := os.Stat(cfg.Path); os.IsNotExist(err) {
-		fresh = true
+	// Made here and not by the engine, so that nobody else can ever read it
+	// or the files that take its mode.
+	f, err := os.OpenFile(cfg.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	fresh := err == nil
+	if fresh {
+		f.Close()
+	} else if !os.IsExist(err) {
+		return nil, err
 	}
 	if err := s.connect(ctx); err != nil {
 		s.closeDatabases()
@@ -139,9 +144,6 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if err := migrate(ctx, conn, s.dialect); err != nil {
-		return err
-	}
-	if err := os.Chmod(s.cfg.Path, 0o600); err != nil {
 		return err
 	}
 	if s.read, err = s.dialect.open(s.cfg.Path, readers, readerCacheKB); err != nil {
