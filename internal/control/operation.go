@@ -89,73 +89,71 @@ type Operation interface {
 	serve(context.Context, *Control, []byte, store.Progress) (json.RawMessage, error)
 }
 
-// query makes an operation that changes nothing.
-func query[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
-	return long(name, doc, journal.Everything, silent(run))
-}
+// At which level operations are logged when they are done: those that only
+// read, and those that change something.
+const (
+	reads  = journal.Everything
+	writes = journal.Major
+)
 
-// change makes an operation that changes something, which the log remembers.
-func change[Q, R any](name, doc string, run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
-	return long(name, doc, journal.Major, silent(run))
+// quick makes an operation that answers at once.
+func quick[Q, R any](name string, level slog.Level, doc string,
+	run func(*Control, context.Context, Q) (R, error)) Op[Q, R] {
+	silent := func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
+		return run(c, ctx, q)
+	}
+	return Op[Q, R]{name, doc, level, silent}
 }
 
 // long makes an operation that may take a while and tells its progress.
-func long[Q, R any](name, doc string, level slog.Level,
+func long[Q, R any](name string, level slog.Level, doc string,
 	run func(*Control, context.Context, Q, store.Progress) (R, error)) Op[Q, R] {
 	return Op[Q, R]{name, doc, level, run}
 }
 
-// silent is for operations that answer at once.
-func silent[Q, R any](run func(*Control, context.Context, Q) (R, error)) func(
-	*Control, context.Context, Q, store.Progress) (R, error) {
-	return func(c *Control, ctx context.Context, q Q, _ store.Progress) (R, error) {
-		return run(c, ctx, q)
-	}
-}
-
 // The operations.
 var (
-	AccountAdd      = change("account.add", "makes an account", (*Control).accountAdd)
-	AccountList     = query("account.list", "lists accounts", (*Control).accountList)
-	AccountShow     = query("account.show", "shows one account", (*Control).accountShow)
-	AccountSet      = change("account.set", "changes an account", (*Control).accountSet)
-	AccountPassword = change("account.password", "sets a password", (*Control).accountPassword)
-	AccountRemove   = change("account.remove", "removes an account and its mail",
+	AccountAdd      = quick("account.add", writes, "makes an account", (*Control).accountAdd)
+	AccountList     = quick("account.list", reads, "lists accounts", (*Control).accountList)
+	AccountShow     = quick("account.show", reads, "shows one account", (*Control).accountShow)
+	AccountSet      = quick("account.set", writes, "changes an account", (*Control).accountSet)
+	AccountPassword = quick("account.password", writes, "sets a password", (*Control).accountPassword)
+	AccountRemove   = quick("account.remove", writes, "removes an account and its mail",
 		(*Control).accountRemove)
-	AccountImport = long("account.import", "makes and changes accounts from a table",
-		journal.Major, (*Control).accountImport)
-	AccountExport = long("account.export", "writes accounts as a table", journal.Everything,
+	AccountImport = long("account.import", writes, "makes and changes accounts from a table",
+		(*Control).accountImport)
+	AccountExport = long("account.export", reads, "writes accounts as a table",
 		(*Control).accountExport)
 
-	AppPasswordAdd = change("account.app.add", "makes an app password",
+	AppPasswordAdd = quick("account.app.add", writes, "makes an app password",
 		(*Control).appPasswordAdd)
-	AppPasswordList = query("account.app.list", "lists app passwords",
+	AppPasswordList = quick("account.app.list", reads, "lists app passwords",
 		(*Control).appPasswordList)
-	AppPasswordRemove = change("account.app.remove", "removes an app password",
+	AppPasswordRemove = quick("account.app.remove", writes, "removes an app password",
 		(*Control).appPasswordRemove)
 
-	DomainAdd    = change("domain.add", "adds a domain", (*Control).domainAdd)
-	DomainList   = query("domain.list", "lists domains", (*Control).domainList)
-	DomainMain   = change("domain.main", "makes a domain the main one", (*Control).domainMain)
-	DomainRemove = change("domain.remove", "removes a domain", (*Control).domainRemove)
+	DomainAdd    = quick("domain.add", writes, "adds a domain", (*Control).domainAdd)
+	DomainList   = quick("domain.list", reads, "lists domains", (*Control).domainList)
+	DomainMain   = quick("domain.main", writes, "makes a domain the main one", (*Control).domainMain)
+	DomainRemove = quick("domain.remove", writes, "removes a domain", (*Control).domainRemove)
 
-	SettingsList = query("settings.list", "shows settings and where they come from",
+	SettingsList = quick("settings.list", reads, "shows settings and where they come from",
 		(*Control).settingsList)
-	SettingsSet   = change("settings.set", "changes a setting", (*Control).settingsSet)
-	SettingsReset = change("settings.reset", "gives a setting its default again",
+	SettingsSet   = quick("settings.set", writes, "changes a setting", (*Control).settingsSet)
+	SettingsReset = quick("settings.reset", writes, "gives a setting its default again",
 		(*Control).settingsReset)
-	ConfigExport = query("config.export", "writes the settings as a file",
+	ConfigExport = quick("config.export", reads, "writes the settings as a file",
 		(*Control).configExport)
-	ConfigApply   = change("config.apply", "sets what a file names", (*Control).configApply)
-	ConfigDefault = query("config.default", "writes a file with every setting explained",
+	ConfigApply   = quick("config.apply", writes, "sets what a file names", (*Control).configApply)
+	ConfigDefault = quick("config.default", reads, "writes a file with every setting explained",
 		(*Control).configDefault)
 
-	Check = long("check", "proves the invariants of the store", journal.Major, (*Control).check)
-	Trace = query("trace", "tells what happened to a message", (*Control).trace)
+	Check = long("check", writes, "proves the invariants of the store", (*Control).check)
+	Trace = quick("trace", reads, "tells what happened to a message", (*Control).trace)
 
-	Status = query("server.status", "tells how the server is", (*Control).status)
-	Stop   = change("server.stop", "stops the server", (*Control).stop)
-	Reload = change("server.reload", "reads certificates and settings again", (*Control).reload)
+	Status = quick("server.status", reads, "tells how the server is", (*Control).status)
+	Stop   = quick("server.stop", writes, "stops the server", (*Control).stop)
+	Reload = quick("server.reload", writes, "reads certificates and settings again", (*Control).reload)
 )
 
 // Operations lists every operation.
