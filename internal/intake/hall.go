@@ -85,14 +85,15 @@ func (h *Hall) From(ctx context.Context, v *Visitor, from mail.Address, p mail.M
 	if r == nil {
 		r = h.judgeUser(ctx, v)
 	}
+	path := from.String()
 	if r != nil {
-		h.refused(ctx, v, "return path refused", from.String(), r)
+		h.refused(ctx, v, "return path refused", path, r)
 		h.cfg.Store.WriteTrace(&store.Trace{ID: h.nextID(), Time: h.cfg.Now(), Door: v.Door,
-			Peer: peer(v), Helo: v.Helo, User: user(v), TLS: tlsFacts(v.TLS), From: from.String(),
+			Peer: peer(v), Helo: v.Helo, User: user(v), TLS: tlsFacts(v.TLS), From: path,
 			Recipients: []store.TraceRecipient{{Outcome: outcome(r), Reason: r.Text}}})
 		return nil, r
 	}
-	return &transaction{h: h, v: *v, id: h.nextID(), from: from, params: p}, nil
+	return &transaction{h: h, v: *v, id: h.nextID(), from: path, params: p}, nil
 }
 
 // judgeSender says why a return path is not taken, or nil.
@@ -190,7 +191,8 @@ func (h *Hall) local(ctx context.Context, v *Visitor, to mail.Address) (mail.Add
 func isOwn(v *Visitor, to mail.Address) bool {
 	ip, ok := to.Literal()
 	if !ok {
-		if n := len(to.Domain); n < 7 || n > 15 { // 1.2.3.4 to 255.255.255.255
+		n := len(to.Domain) // 1.2.3.4 to 255.255.255.255
+		if n < 7 || n > 15 || to.Domain[n-1] < '0' || to.Domain[n-1] > '9' {
 			return false
 		}
 		var err error

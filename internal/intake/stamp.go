@@ -10,17 +10,10 @@ import (
 // maxHelo cuts what a stranger says of itself in the Received line.
 const maxHelo = 255
 
-// A stamp is what all prefixes of one message share.
-type stamp struct {
-	from  string // the Return-Path field
-	added []byte // Received, and what a submission lacked
-}
-
-// stamp writes the fields that go on top of a message (RFC 5321 section
-// 4.4). A submission without Date or Message-ID gets them (RFC 6409 section
-// 8); the message itself is never changed.
-func (t *transaction) stamp(m *message.Message, now time.Time) *stamp {
-	b := make([]byte, 0, 512)
+// stamp appends the fields that all prefixes of a message share (RFC 5321
+// section 4.4). A submission without Date or Message-ID gets them (RFC 6409
+// section 8); the message itself is never changed.
+func (t *transaction) stamp(b []byte, m *message.Message, now time.Time) []byte {
 	b = append(b, "Received: from "...)
 	b = append(b, clip(t.v.Helo)...)
 	if a := t.v.Remote; a.IsValid() {
@@ -50,7 +43,7 @@ func (t *transaction) stamp(m *message.Message, now time.Time) *stamp {
 	}
 	if len(t.recipients) == 1 { // others must not learn of each other
 		b = append(b, "\r\n\tfor <"...)
-		b = append(b, t.recipients[0].to.String()...)
+		b = append(b, t.recipients[0].to...)
 		b = append(b, '>')
 	}
 	b = append(b, ";\r\n\t"...)
@@ -59,7 +52,7 @@ func (t *transaction) stamp(m *message.Message, now time.Time) *stamp {
 	if t.v.User != nil {
 		b = t.complete(b, m, host, now)
 	}
-	return &stamp{from: "Return-Path: <" + t.from.String() + ">\r\n", added: b}
+	return b
 }
 
 func (t *transaction) complete(b []byte, m *message.Message, host string, now time.Time) []byte {
@@ -74,14 +67,18 @@ func (t *transaction) complete(b []byte, m *message.Message, host string, now ti
 	return b
 }
 
-func (s *stamp) prefix(r *recipient) []byte {
-	to := r.account.Address.String()
-	b := make([]byte, 0, len(s.from)+len(to)+len(s.added)+18)
-	b = append(b, s.from...)
-	b = append(b, "Delivered-To: "...)
+// prefix is what one recipient's copy begins with.
+func (t *transaction) prefix(r *recipient, shared []byte) []byte {
+	const path, to = "Return-Path: <", "Delivered-To: "
+	address := r.account.Address.String()
+	b := make([]byte, 0, len(path)+len(t.from)+3+len(to)+len(address)+2+len(shared))
+	b = append(b, path...)
+	b = append(b, t.from...)
+	b = append(b, ">\r\n"...)
 	b = append(b, to...)
+	b = append(b, address...)
 	b = append(b, "\r\n"...)
-	return append(b, s.added...)
+	return append(b, shared...)
 }
 
 // clip makes a stranger's word fit for a header field: printable ASCII that

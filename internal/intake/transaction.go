@@ -18,7 +18,7 @@ type transaction struct {
 	h          *Hall
 	v          Visitor
 	id         string
-	from       mail.Address
+	from       string // the return path, without angle brackets
 	params     mail.MailParams
 	recipients []recipient
 	byAccount  map[mail.AccountID]int // index of the first, when there are many
@@ -31,7 +31,7 @@ type transaction struct {
 
 // A recipient was accepted by RCPT.
 type recipient struct {
-	to      mail.Address // as the sender wrote it
+	to      string // as the sender wrote it
 	account *store.Account
 	params  mail.RcptParams
 	same    int // index of an earlier recipient with this account, or its own
@@ -40,18 +40,26 @@ type recipient struct {
 // maxRefusals bounds what a trace tells of refused recipients.
 const maxRefusals = 20
 
+// formRoom and stampRoom hold the parsed form and the trace fields of most
+// messages, in bytes.
+const (
+	formRoom  = 512
+	stampRoom = 640
+)
+
 // Rcpt implements Transaction.
 func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptParams) error {
 	a, r := t.route(ctx, to)
+	text := to.String()
 	if r != nil {
-		t.h.refused(ctx, &t.v, "recipient refused", to.String(), r)
+		t.h.refused(ctx, &t.v, "recipient refused", text, r)
 		if len(t.refusals) < maxRefusals {
-			t.refusals = append(t.refusals, store.TraceRecipient{Address: to.String(),
+			t.refusals = append(t.refusals, store.TraceRecipient{Address: text,
 				Outcome: outcome(r), Reason: r.Text})
 		}
 		return r
 	}
-	t.recipients = append(t.recipients, recipient{to, a, p, t.first(a.ID)})
+	t.recipients = append(t.recipients, recipient{text, a, p, t.first(a.ID)})
 	return nil
 }
 
@@ -197,7 +205,7 @@ func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 
 // refused leaves the record of a message that is not taken.
 func (t *transaction) refused(ctx context.Context, r *mail.Reply) {
-	t.h.refused(ctx, &t.v, "message refused", t.from.String(), r)
+	t.h.refused(ctx, &t.v, "message refused", t.from, r)
 }
 
 // tell writes the trace of a message that is not taken.
@@ -275,13 +283,14 @@ func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 func (t *transaction) delivery(m *message.Message) *store.Delivery {
 	now := t.h.cfg.Now()
 	d := &store.Delivery{Body: t.draft, Received: now, Thread: m.Header.ThreadKey(),
-		Format: message.FormVersion, Parsed: m.AppendForm(nil), Trace: t.trace()}
+		Format: message.FormVersion, Parsed: m.AppendForm(make([]byte, 0, formRoom)), Trace: t.trace()}
 	d.Sent, _ = message.ParseDate(m.Header.Get("Date"))
-	stamp := t.stamp(m, now)
+	var room [stampRoom]byte
+	shared := t.stamp(room[:0], m, now)
 	d.Targets = make([]store.Target, 0, len(t.recipients))
 	for i := range t.recipients {
 		if r := &t.recipients[i]; r.same == i {
-			d.Targets = append(d.Targets, store.Target{Account: r.account.ID, Prefix: stamp.prefix(r)})
+			d.Targets = append(d.Targets, store.Target{Account: r.account.ID, Prefix: t.prefix(r, shared)})
 		}
 	}
 	// LMTP can tell who has no room. Where one answer is for all, who was
@@ -324,11 +333,13 @@ func (t *transaction) receipt(d *store.Delivery, results []store.Result) (*Recei
 	return receipt, nil
 }
 
+var replyDelivered = mail.NewReply(250, "2.1.5", "delivered")
+
 func replyTo(err error) *mail.Reply {
 	switch mail.KindOf(err) {
 	case mail.Internal:
 		if err == nil {
-			return mail.NewReply(250, "2.1.5", "delivered")
+			return replyDelivered
 		}
 		return trouble(err)
 	case mail.OverQuota:
@@ -344,7 +355,7 @@ func replyTo(err error) *mail.Reply {
 // trace begins the story of this message.
 func (t *transaction) trace() *store.Trace {
 	tr := &store.Trace{ID: t.id, Time: t.h.cfg.Now(), Door: t.v.Door, Peer: peer(&t.v),
-		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from.String()}
+		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from}
 	if t.draft != nil {
 		tr.Size = t.draft.Size()
 	}
@@ -355,7 +366,7 @@ func (t *transaction) trace() *store.Trace {
 	for i := range t.recipients {
 		r := &t.recipients[i]
 		tr.Recipients = append(tr.Recipients,
-			store.TraceRecipient{Address: r.to.String(), Account: r.account.ID})
+			store.TraceRecipient{Address: r.to, Account: r.account.ID})
 	}
 	tr.Recipients = append(tr.Recipients, t.refusals...)
 	return tr
