@@ -157,6 +157,12 @@ func (c *call) setupAddresses() ([]netip.Addr, error) {
 
 // setupDomain makes the domain, its postmaster and the settings.
 func (c *call) setupDomain(ctx ctx, s *session, r *setupReply, password string) error {
+	// What a file or flag fixes is found out before anything is changed.
+	try := control.ConfigApplyRequest{Name: "setup", Content: c.setupSettings("localhost"),
+		DryRun: true}
+	if _, err := control.ConfigApply.Call(ctx, s, try, nil); err != nil {
+		return err
+	}
 	d, err := control.DomainAdd.Call(ctx, s, control.DomainRequest{Name: c.arg(0), Main: true}, nil)
 	if mail.KindOf(err) == mail.Exists && err != nil {
 		_, err = control.DomainMain.Call(ctx, s, control.DomainRequest{Name: c.arg(0)}, nil)
