@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"postrider/internal/blob/volume"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/storetest"
@@ -253,6 +254,89 @@ func TestSweep(t *testing.T) {
 	}
 	tidy(5)
 	storetest.Clean(t, s)
+}
+
+// TestCompact removes volumes that are mostly dead: what lives is moved and
+// still read, the disk has its space back, and a rebuild finds everything.
+func TestCompact(t *testing.T) {
+	dir := t.TempDir()
+	small := func(c *Config) {
+		c.Quiet, c.OrphanKeep = true, 1
+		c.Blobs.Close()
+		blobs, err := volume.Open(volume.Config{Dirs: []string{filepath.Join(dir, "volumes")},
+			Size: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Blobs = blobs
+	}
+	s := openTest(t, dir, small)
+	ctx := context.Background()
+	ids := addUsers(t, s, 1)
+	var keep []string
+	var gone []mail.UID
+	for i := range 300 {
+		body := fmt.Sprint("message ", i, strings.Repeat(" filler", 4000))
+		if i%100 == 50 {
+			body = strings.Repeat(fmt.Sprint("large ", i), 20_000)
+		}
+		if _, err := deliver(s, []byte(body), ids[0]); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			keep = append(keep, string(make([]byte, 300))+body)
+		} else {
+			gone = append(gone, mail.UID(i+1))
+		}
+	}
+	before := used(s)
+	if err := s.Expunge(ctx, ids[0], store.Inbox, gone); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // seen sealed, then moved
+		if err := s.Tidy(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := used(s); after > before/2 {
+		t.Errorf("%d bytes used after, %d before", after, before)
+	}
+	check := func() {
+		t.Helper()
+		got, err := storetest.Read(s, ids[0])
+		if err != nil || !slices.Equal(got, keep) {
+			t.Errorf("%d messages, %v; want the %d kept", len(got), err, len(keep))
+		}
+		storetest.Clean(t, s)
+	}
+	check()
+	s.Close()
+	cfg := Config{Path: filepath.Join(dir, "postrider.db"), Blobs: openVolumes(t, dir),
+		Snapshot: filepath.Join(dir, "state.json")}
+	if _, err := Rebuild(ctx, cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Blobs.Close()
+	s = openTest(t, dir, small)
+	defer s.Close()
+	got, err := storetest.Read(s, ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range keep {
+		if !slices.Contains(got, want) {
+			t.Errorf("the rebuild lost a message of %d bytes", len(want))
+		}
+	}
+	storetest.Clean(t, s)
+}
+
+// used adds up what the volumes take.
+func used(s *Store) (n int64) {
+	for _, v := range s.blobs.Volumes() {
+		n += v.Size
+	}
+	return n
 }
 
 // TestModel compares random operations with a model, over restarts and over
