@@ -101,6 +101,11 @@ func (b *bench) parts() []*part {
 	return []*part{
 		{name: "ingest", usual: true, each: true, run: b.measureIngest,
 			help: "measure mail taken in"},
+		{name: "pop", usual: true, each: true, run: b.measurePOP,
+			help: "measure mail handed out by POP3"},
+		{name: "idle", usual: true, run: b.measureIdle,
+			help: "measure the memory of 10 000 idle connections"},
+		{name: "start", usual: true, run: b.measureStart, help: "measure the start"},
 	}
 }
 

@@ -26,6 +26,7 @@ type process struct {
 	// count tells how many messages lie in the mailboxes of all accounts.
 	count func(context.Context) (int, error)
 
+	env    []string // beside this program's own
 	cmd    *exec.Cmd
 	output *tail
 	ended  chan struct{} // closed when it has ended
@@ -36,6 +37,7 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // start runs a command that stays in the foreground.
 func (p *process) start(name string, args ...string) error {
 	p.cmd = exec.Command(name, args...)
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.output = &tail{}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.WaitDelay = time.Second // its children may hold the output open
@@ -149,7 +151,7 @@ func (p *postrider) serve(ctx context.Context, sets ...string) error {
 	if err != nil {
 		return err
 	}
-	p.process = process{name: "postrider", smtp: addrs[0], pop: addrs[1]}
+	p.process = process{name: "postrider", smtp: addrs[0], pop: addrs[1], env: p.env}
 	p.count = func(ctx context.Context) (int, error) { return countPOP(ctx, p.pop) }
 	all := []string{"smtp.listen=" + p.smtp, "pop.listen=" + p.pop, "submission.listen=",
 		"submissions.listen=", "pops.listen="}
