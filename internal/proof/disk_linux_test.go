@@ -49,6 +49,24 @@ func smallDisk(t *testing.T, kind string, bytes int64) string {
 	return dir
 }
 
+// occupy makes a file that leaves so many bytes free for ordinary users.
+func occupy(t *testing.T, path string, left int64) {
+	t.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(path), &st); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Fallocate(int(f.Fd()), 0, 0,
+		int64(st.Bavail)*st.Bsize-left); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fill writes a file until the disk is full. With pause, which is called
 // after each piece, it takes its time.
 func fill(t *testing.T, path string, pause func()) {

@@ -17,6 +17,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	// What the program is built from is part of this test, so that a result
+	// is not taken from the cache after a change of it.
+	_ "postrider/internal/server"
 )
 
 // patience is how long anything may take that should be quick.
@@ -37,6 +41,15 @@ func TestMain(m *testing.M) {
 var build = sync.OnceValues(func() (string, error) {
 	if p := os.Getenv("PROOF_PROGRAM"); p != "" {
 		return p, nil
+	}
+	sources, err := filepath.Glob("../../cmd/postrider/*.go")
+	for _, path := range sources {
+		if _, err := os.Stat(path); err != nil { // as above: the cache takes note
+			return "", err
+		}
+	}
+	if err != nil {
+		return "", err
 	}
 	dir, err := os.MkdirTemp("", "proof-")
 	if err != nil {

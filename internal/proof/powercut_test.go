@@ -84,7 +84,7 @@ func (g *recording) points(r *rand.Rand, n int) []int {
 	r.Shuffle(len(flushes), func(i, j int) { flushes[i], flushes[j] = flushes[j], flushes[i] })
 	points := flushes[:min(n, len(flushes))]
 	slices.Sort(points)
-	return points
+	return slices.Compact(points)
 }
 
 // An outcome is what the cuts of one recording showed.

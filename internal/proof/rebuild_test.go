@@ -81,6 +81,9 @@ func (g *run) describe(t *testing.T, s *server) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := f.ask("QUIT\r\n"); err != nil {
+			t.Error(err)
+		}
 		f.conn.Close()
 		all["UIDL of "+box] = strings.Join(uids, "\n")
 	}
