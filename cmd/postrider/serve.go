@@ -40,6 +40,7 @@ func serve(ctx ctx, c *call) error {
 		AcceptRestore: c.opt.acceptRestore,
 		Version:       readVersion().Version,
 		Stderr:        c.stderr,
+		Confine:       server.AsService(os.Getenv),
 	})
 	if err != nil {
 		return err

@@ -223,6 +223,9 @@ func TestClearTextPolicy(t *testing.T) {
 			if got := a.Plaintext(&Channel{Remote: mapped}); got != test.remote {
 				t.Errorf("mapped loopback: got %v, want %v", got, test.remote)
 			}
+			if got := a.Plaintext(&Channel{}); got != test.remote {
+				t.Errorf("Unix socket: got %v, want %v", got, test.remote)
+			}
 			if got := a.Plaintext(&Channel{Remote: faraway}); got != test.want {
 				t.Errorf("from afar: got %v, want %v", got, test.want)
 			}

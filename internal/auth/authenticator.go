@@ -144,7 +144,8 @@ func (a *Authenticator) Plaintext(c *Channel) bool {
 	case ClearTextAlways:
 		return true
 	case ClearTextLoopback:
-		return c.Remote.Unmap().IsLoopback()
+		// A Unix socket has no address, and is of this machine.
+		return !c.Remote.IsValid() || c.Remote.Unmap().IsLoopback()
 	default:
 		return false
 	}

@@ -52,7 +52,8 @@ func (c *Control) status(ctx context.Context, _ None) (ServerStatus, error) {
 	if s.Counters == nil {
 		s.Counters = []Counter{}
 	}
-	if s.NeedRestart = c.settings.NeedRestart(); s.NeedRestart == nil {
+	s.NeedRestart = append(s.NeedRestart, c.settings.NeedRestart()...)
+	if s.NeedRestart == nil {
 		s.NeedRestart = []string{}
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -10,8 +11,9 @@ import (
 
 // confine lets this process read and write its own directories, read what
 // TLS and name look-ups need, and nothing else, where the kernel has
-// Landlock. What is set later and lies elsewhere needs a restart.
-func (s *Server) confine() error {
+// Landlock. What is set later and lies elsewhere needs a restart. Control is
+// the address of the control socket, which is removed in the end.
+func (s *Server) confine(control net.Addr) error {
 	v := s.Settings.Current()
 	write := []string{s.Dir.Path(), s.Dir.Resolve(v.String(settings.LogDirectory))}
 	for _, d := range v.List(settings.StoreVolumes) {
@@ -30,6 +32,12 @@ func (s *Server) confine() error {
 				write = append(write, filepath.Dir(path))
 			}
 		}
+	}
+	if control.Network() == "unix" {
+		write = append(write, filepath.Dir(control.String()))
+	}
+	if s.options.Config != "" {
+		read = append(read, filepath.Dir(s.options.Config))
 	}
 	return landlock.V4.BestEffort().RestrictPaths(
 		landlock.RWDirs(write...).IgnoreIfMissing(),

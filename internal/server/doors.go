@@ -34,13 +34,13 @@ func (s *Server) buildDoors() {
 	build := func(mode smtpd.Mode) *smtpd.Server {
 		srv := smtpd.New(smtpd.Config{Mode: mode, Hostname: s.Hostname(), Hall: hall, Auth: s.auth,
 			Limits: s.smtpLimits(), Log: s.logger(mode.String()), Metrics: metrics})
-		s.onChange(func() { srv.SetLimits(s.smtpLimits()) })
+		s.onChange("", func() { srv.SetLimits(s.smtpLimits()) })
 		return srv
 	}
 	submission := build(smtpd.Submission)
 	pop := popd.New(popd.Config{Store: s.Store, Auth: s.auth, Composer: hall, Host: s.Hostname(),
 		Limits: s.popLimits(), Metrics: s.metrics, Log: s.logger("pop")})
-	s.onChange(func() { pop.SetLimits(s.popLimits()) })
+	s.onChange("", func() { pop.SetLimits(s.popLimits()) })
 	mx, lmtp := build(smtpd.SMTP), build(smtpd.LMTP)
 	s.doors = []*door{
 		{name: "smtp", listen: settings.SMTPListen, handler: mx, refuse: mx.Refuse},
@@ -56,6 +56,7 @@ func (s *Server) buildDoors() {
 	for _, d := range s.doors {
 		s.buildLink(d)
 	}
+	s.metrics.MustRegister(s.journal, doorMetrics(s.doors))
 }
 
 func (s *Server) buildLink(d *door) {

@@ -13,29 +13,40 @@ import (
 )
 
 // firstInherited is the first file descriptor that systemd passes
-// (sd_listen_fds(3)).
-const firstInherited = 3
+// (sd_listen_fds(3)). What this program passes to itself begins higher, at
+// the number in firstVariable: there the runtime has nothing of its own that
+// would have to be overwritten.
+const (
+	firstInherited = 3
+	firstVariable  = "LISTEN_FDS_FIRST"
+)
 
 // An inheritance is what was passed by socket activation, by systemd or by
 // this program itself before it gave up its privileges.
 type inheritance struct {
 	byName map[string][]net.Listener
 	byAddr map[string]net.Listener
+	unused map[net.Listener]bool
 }
 
 // inherit takes the passed sockets. Their names are those of the services,
 // "smtp" or "pop"; one without such a name serves the service that is
 // configured for its address.
 func inherit(getenv func(string) string) (*inheritance, error) {
-	in := &inheritance{byName: map[string][]net.Listener{}, byAddr: map[string]net.Listener{}}
+	in := &inheritance{byName: map[string][]net.Listener{}, byAddr: map[string]net.Listener{},
+		unused: map[net.Listener]bool{}}
 	pid, _ := strconv.Atoi(getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(getenv("LISTEN_FDS"))
 	if pid != os.Getpid() || n <= 0 {
 		return in, nil
 	}
+	first := firstInherited
+	if own, err := strconv.Atoi(getenv(firstVariable)); err == nil && own > first {
+		first = own
+	}
 	names := strings.Split(getenv("LISTEN_FDNAMES"), ":")
 	for i := range n {
-		f := os.NewFile(uintptr(firstInherited+i), fmt.Sprint("socket ", i))
+		f := os.NewFile(uintptr(first+i), fmt.Sprint("socket ", i))
 		ln, err := net.FileListener(f)
 		f.Close()
 		if err != nil {
@@ -45,8 +56,18 @@ func inherit(getenv func(string) string) (*inheritance, error) {
 			in.byName[names[i]] = append(in.byName[names[i]], ln)
 		}
 		in.byAddr[addressOf(ln.Addr())] = ln
+		in.unused[ln] = true
 	}
 	return in, nil
+}
+
+// close closes what no service has taken, and tells the addresses.
+func (in *inheritance) close() (unused []string) {
+	for ln := range in.unused {
+		unused = append(unused, addressOf(ln.Addr()))
+		ln.Close()
+	}
+	return unused
 }
 
 func addressOf(a net.Addr) string {
@@ -60,6 +81,9 @@ func addressOf(a net.Addr) string {
 func (in *inheritance) listen(ctx context.Context, service string, addresses []string) (
 	[]net.Listener, error) {
 	if passed := in.byName[service]; len(passed) > 0 {
+		for _, ln := range passed {
+			delete(in.unused, ln)
+		}
 		return passed, nil
 	}
 	var all []net.Listener
@@ -75,6 +99,7 @@ func (in *inheritance) listen(ctx context.Context, service string, addresses []s
 					Text: fmt.Sprintf("cannot listen on %s for %s", a, service)}
 			}
 		}
+		delete(in.unused, ln)
 		all = append(all, ln)
 	}
 	return all, nil

@@ -2,43 +2,32 @@ package server
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"postrider/internal/settings"
 )
 
-// startMetrics serves /metrics on every address of metrics.listen.
-func (s *Server) startMetrics(ctx context.Context) error {
-	listeners, err := (&inheritance{}).listen(ctx, "metrics",
-		s.Settings.Current().List(settings.MetricsListen))
-	if err != nil || len(listeners) == 0 {
-		return err
+// metricsService is the name of the metrics among the services.
+const metricsService = "metrics"
+
+// serveMetrics serves /metrics on the listeners of metrics.listen.
+func (s *Server) serveMetrics(ctx context.Context) {
+	if len(s.scrape) == 0 {
+		return
 	}
-	s.metrics.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, d := range s.doors {
-		s.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "postrider", Name: "sessions", Help: "Open connections.",
-			ConstLabels: prometheus.Labels{"service": d.name},
-		}, func() float64 { return float64(d.link.Stats().Open) }))
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.guard(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{})))
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second,
+	token := func() string { return s.Settings.Current().String(settings.MetricsToken) }
+	srv := &http.Server{Handler: s.metrics.Handler(token), ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
-	for _, ln := range listeners {
+	for _, ln := range s.scrape {
 		s.group.Go(func() {
-			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-				s.logger("metrics").Error("listener ended", "error", err)
+			if err := srv.Serve(ln); ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+				s.logger(metricsService).Error("listener ended", "error", err)
 			}
 		})
 	}
@@ -46,19 +35,46 @@ func (s *Server) startMetrics(ctx context.Context) error {
 		<-ctx.Done()
 		srv.Close()
 	})
-	return nil
 }
 
-// guard asks for the bearer token of metrics.token, if there is one.
-func (s *Server) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		want := s.Settings.Current().String(settings.MetricsToken)
-		got := r.Header.Get("Authorization")
-		if want != "" && subtle.ConstantTimeCompare([]byte(got), []byte("Bearer "+want)) != 1 {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "the token of metrics.token is needed", http.StatusUnauthorized)
-			return
+// doorMetrics tells of the connections of all services.
+type doorMetrics []*door
+
+func doorDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("postrider_"+name, help, append([]string{"service"}, labels...), nil)
+}
+
+var (
+	sessionsDesc  = doorDesc("sessions", "Open connections.")
+	parkedDesc    = doorDesc("sessions_parked", "Open connections that wait without buffers.")
+	acceptedDesc  = doorDesc("connections_total", "Connections accepted.")
+	failedDesc    = doorDesc("connections_failed_total", "Without PROXY header or TLS handshake.")
+	refusedDesc   = doorDesc("connections_refused_total", "Refused for want of room.", "limit")
+	panicsDesc    = doorDesc("panics_total", "Sessions ended by a fault of the program.")
+	allDoorsDescs = []*prometheus.Desc{sessionsDesc, parkedDesc, acceptedDesc, failedDesc,
+		refusedDesc, panicsDesc}
+)
+
+// Describe, with Collect, implements prometheus.Collector.
+func (m doorMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allDoorsDescs {
+		ch <- d
+	}
+}
+
+// Collect asks every link for its counts.
+func (m doorMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, d := range m {
+		st := d.link.Stats()
+		send := func(desc *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(desc, t, v, append([]string{d.name}, labels...)...)
 		}
-		next.ServeHTTP(w, r)
-	})
+		send(sessionsDesc, prometheus.GaugeValue, float64(st.Open))
+		send(parkedDesc, prometheus.GaugeValue, float64(st.Parked))
+		send(acceptedDesc, prometheus.CounterValue, float64(st.Accepted))
+		send(failedDesc, prometheus.CounterValue, float64(st.Failed))
+		send(refusedDesc, prometheus.CounterValue, float64(st.TooMany), "sessions")
+		send(refusedDesc, prometheus.CounterValue, float64(st.TooManyFromAddress), "address")
+		send(panicsDesc, prometheus.CounterValue, float64(st.Panics))
+	}
 }

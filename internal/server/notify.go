@@ -5,6 +5,17 @@ import (
 	"os"
 )
 
+// AsService says whether a service manager, or this program itself on its
+// way down from root, has started this process.
+func AsService(getenv func(string) string) bool {
+	for _, name := range []string{"NOTIFY_SOCKET", "INVOCATION_ID", "LISTEN_PID"} {
+		if getenv(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Notify tells the service manager how the server is, as sd_notify(3) does:
 // "READY=1", "STOPPING=1", "RELOADING=1". Without a manager that listens it
 // does nothing.

@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/user"
@@ -81,39 +82,37 @@ func openAll(ctx context.Context, reg *settings.Registry) (
 	return names, all, nil
 }
 
-// giveAway makes a data directory that root has just made the user's own.
-// A directory of another user is left alone.
+// giveAway makes the user's own what root has in a data directory, as it has
+// when it made the directory or served from it before. What belongs to
+// somebody else is left alone, and so is a file with other names: the user
+// could have given it one here. The path is walked below one open directory,
+// so that no link leads out of it.
 func giveAway(dir string, uid, gid int) error {
-	entries, err := os.ReadDir(dir)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	for _, path := range append([]string{""}, namesOf(entries)...) {
-		full := dir + "/" + path
-		var st unix.Stat_t
-		if err := unix.Lstat(full, &st); err != nil {
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
-		if st.Uid == 0 && st.Mode&unix.S_IFMT != unix.S_IFLNK {
-			if err := os.Lchown(full, uid, gid); err != nil {
-				return err
-			}
+		info, err := e.Info()
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || st.Uid != 0 || info.Mode()&fs.ModeSymlink != 0 || !e.IsDir() && st.Nlink > 1 {
+			return nil
+		}
+		return root.Lchown(path, uid, gid)
+	})
 }
 
-func namesOf(entries []os.DirEntry) []string {
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
+// passFrom is the first descriptor of those that are passed on.
+const passFrom = 64
 
-// become gives up root and starts the program again. From the first dup on
-// there is no way back, because the runtime's own descriptors may have been
-// overwritten: a failure ends the process.
+// become gives up root and starts the program again.
 func become(uid, gid int, names []string, files []*os.File) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -128,26 +127,37 @@ func become(uid, gid int, names []string, files []*os.File) error {
 	if err := syscall.Setuid(uid); err != nil {
 		return err
 	}
+	first, err := pass(files)
+	if err != nil {
+		return err
+	}
 	env := []string{"LISTEN_PID=" + strconv.Itoa(os.Getpid()),
-		"LISTEN_FDS=" + strconv.Itoa(len(files)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}
+		"LISTEN_FDS=" + strconv.Itoa(len(files)), "LISTEN_FDNAMES=" + strings.Join(names, ":"),
+		firstVariable + "=" + strconv.Itoa(first)}
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "LISTEN_") {
 			env = append(env, e)
 		}
 	}
-	// First above every target, then down to the places of the protocol.
-	high := make([]int, len(files))
-	for i, f := range files {
-		if high[i], err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 1000); err != nil {
-			return err
+	return fmt.Errorf("start %s again: %w", self, syscall.Exec(self, os.Args, env))
+}
+
+// pass makes copies of the files that survive exec, in a row, and tells the
+// number of the first.
+func pass(files []*os.File) (first int, err error) {
+	first = passFrom
+	for i := 0; i < len(files); i++ {
+		fd, err := unix.FcntlInt(files[i].Fd(), unix.F_DUPFD, first+i)
+		if err != nil {
+			return 0, err
+		}
+		if fd != first+i { // that place is taken: begin again behind it
+			for j := first; j < first+i; j++ {
+				unix.Close(j)
+			}
+			unix.Close(fd)
+			first, i = fd+1, -1
 		}
 	}
-	for i, fd := range high {
-		if err := dup2(fd, firstInherited+i); err != nil {
-			os.Exit(1)
-		}
-	}
-	syscall.Exec(self, os.Args, env)
-	os.Exit(1)
-	return nil
+	return first, nil
 }

@@ -9,10 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"postrider/internal/auth"
 	"postrider/internal/certs"
@@ -20,6 +21,7 @@ import (
 	"postrider/internal/datadir"
 	"postrider/internal/engine"
 	"postrider/internal/journal"
+	"postrider/internal/link"
 	"postrider/internal/mail"
 	"postrider/internal/settings"
 )
@@ -34,6 +36,10 @@ type Options struct {
 	AcceptRestore bool     // serve a database older than its volumes
 	Version       string
 	Stderr        io.Writer // for log.target=stderr
+	// Confine gives up, once the server has started, the right to use files
+	// that are not its own, where the system can do that. It holds for the
+	// whole process and for good.
+	Confine bool
 }
 
 // A Server is an open engine with its doors.
@@ -45,11 +51,16 @@ type Server struct {
 
 	options Options
 	started time.Time
+	host    string // the name the server gives itself
 	certs   *certs.Store
-	metrics *prometheus.Registry
+	metrics *journal.Metrics
 	doors   []*door
+	scrape  []net.Listener // of the metrics
 	first   *control.AccountPasswordReply
-	changes []func()
+	changes []change
+
+	confined  bool        // by Start
+	certsWait atomic.Bool // certificates of the settings cannot be read before a restart
 
 	fatal    chan error
 	stop     chan struct{}
@@ -61,7 +72,7 @@ type Server struct {
 // New opens the data directory and makes ready; nothing is served yet.
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{options: o, started: time.Now(), stop: make(chan struct{}),
-		fatal: make(chan error, 1), metrics: prometheus.NewRegistry()}
+		fatal: make(chan error, 1), metrics: journal.NewMetrics(o.Version)}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -105,6 +116,7 @@ func (s *Server) openJournal(cfg engine.Config) error {
 func (s *Server) logger(component string) *slog.Logger { return s.journal.For(component) }
 
 func (s *Server) prepare(ctx context.Context) (err error) {
+	s.host = hostname(s.Settings.Current())
 	if err := s.openCerts(); err != nil {
 		return err
 	}
@@ -117,15 +129,32 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.buildDoors()
-	s.onChange(s.followLog)
-	s.onChange(s.followCerts)
+	s.onChange("log.", s.followLog)
+	s.onChange("tls.", s.followCerts)
 	s.followLog()
-	s.Settings.Subscribe(func(_, _ *settings.Values) {
-		for _, f := range s.changes {
-			f()
-		}
-	})
+	s.Settings.Subscribe(s.changed)
 	return nil
+}
+
+// A change is what to do when settings have changed whose names begin so.
+type change struct {
+	prefix string
+	do     func()
+}
+
+// onChange has do called after a change of settings whose names begin with
+// prefix. Only before Start.
+func (s *Server) onChange(prefix string, do func()) {
+	s.changes = append(s.changes, change{prefix, do})
+}
+
+func (s *Server) changed(from, to *settings.Values) {
+	names := to.Changed(from)
+	for _, c := range s.changes {
+		if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, c.prefix) }) {
+			c.do()
+		}
+	}
 }
 
 // First is the account that a first run has made, with its password; nil
@@ -147,9 +176,12 @@ func (s *Server) close() error {
 	return err
 }
 
-// Hostname is the name the server gives itself.
-func (s *Server) Hostname() string {
-	if h := s.Settings.Current().String(settings.ServerHostname); h != "" {
+// Hostname is the name the server gives itself. It stays what it was at the
+// start, like that of greetings.
+func (s *Server) Hostname() string { return s.host }
+
+func hostname(v *settings.Values) string {
+	if h := v.String(settings.ServerHostname); h != "" {
 		return h
 	}
 	h, err := os.Hostname()
@@ -158,9 +190,6 @@ func (s *Server) Hostname() string {
 	}
 	return h
 }
-
-// onChange has f called whenever a setting has changed. Only before Start.
-func (s *Server) onChange(f func()) { s.changes = append(s.changes, f) }
 
 // followLog gives the journal the levels of the settings.
 func (s *Server) followLog() {
@@ -177,13 +206,19 @@ func (s *Server) Listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		for _, unused := range in.close() {
+			s.logger("server").Warn("no service wants an inherited socket", "address", unused)
+		}
+	}()
 	v := s.Settings.Current()
 	for _, d := range s.doors {
 		if d.listeners, err = in.listen(ctx, d.name, v.List(d.listen)); err != nil {
 			return err
 		}
 	}
-	return nil
+	s.scrape, err = in.listen(ctx, metricsService, v.List(settings.MetricsListen))
+	return err
 }
 
 // Start serves on everything that Listen opened and returns.
@@ -205,22 +240,30 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 	for _, d := range s.doors {
 		for _, ln := range d.listeners {
-			s.group.Go(func() {
-				if err := d.link.Serve(ctx, ln); err != nil && !errors.Is(err, net.ErrClosed) {
-					s.logger(d.name).Error("listener ended", "address", ln.Addr().String(), "error", err)
-				}
-			})
+			s.group.Go(func() { s.serve(ctx, d, ln) })
 		}
 	}
-	if err := s.startMetrics(ctx); err != nil {
-		return err
-	}
+	s.serveMetrics(ctx)
 	s.group.Go(func() { s.watchCerts(ctx) })
+	s.group.Go(func() { s.rest(ctx) })
 	s.Settings.Started()
+	if s.options.Confine {
+		if err := s.confine(socket.Addr()); err != nil {
+			s.logger("server").Warn("the server could not be confined to its files", "error", err)
+		} else {
+			s.confined = true
+		}
+	}
 	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version,
-		"pid", os.Getpid(),
-		"host", s.Hostname())
+		"pid", os.Getpid(), "host", s.Hostname())
 	return nil
+}
+
+func (s *Server) serve(ctx context.Context, d *door, ln net.Listener) {
+	err := d.link.Serve(ctx, ln)
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, link.ErrClosed) {
+		s.logger(d.name).Error("listener ended", "address", addressOf(ln.Addr()), "error", err)
+	}
 }
 
 // Wait returns when the server shall stop: because Stop was called, or with
@@ -249,6 +292,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 		doors.Go(func() { d.link.Shutdown(ctx) })
 	}
+	for _, ln := range s.scrape {
+		ln.Close()
+	}
 	doors.Wait()
 	if s.cancel != nil {
 		s.cancel()
@@ -272,11 +318,19 @@ func (s *Server) Reload(ctx context.Context) ([]string, error) {
 	if err := s.reloadCerts(); err != nil {
 		return notes, err
 	}
-	for _, key := range s.Settings.NeedRestart() {
+	for _, key := range append(s.needRestart(), s.Settings.NeedRestart()...) {
 		notes = append(notes, key+" needs restart")
 	}
 	s.logger("server").Log(ctx, journal.Major, "reloaded")
 	return notes, nil
+}
+
+// needRestart names settings that usually take effect at once and now cannot.
+func (s *Server) needRestart() []string {
+	if s.certsWait.Load() {
+		return []string{"tls.certificate"}
+	}
+	return nil
 }
 
 // reloadFile reads the settings file again; one that is gone sets nothing.
@@ -295,7 +349,7 @@ func (s *Server) reloadFile() error {
 // Status implements control.Host.
 func (s *Server) Status(context.Context) (control.ServerStatus, error) {
 	st := control.ServerStatus{Version: s.options.Version, PID: os.Getpid(), Started: &s.started,
-		Hostname: s.Hostname(), DataDirectory: s.Dir.Path()}
+		Hostname: s.Hostname(), DataDirectory: s.Dir.Path(), NeedRestart: s.needRestart()}
 	for _, d := range s.doors {
 		for _, ln := range d.listeners {
 			st.Listeners = append(st.Listeners, control.Listener{Service: d.name,

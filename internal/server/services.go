@@ -15,6 +15,7 @@ var serviceKeys = []struct {
 	{"smtp", settings.SMTPListen}, {"submission", settings.SubmissionListen},
 	{"submissions", settings.SubmissionsListen}, {"lmtp", settings.LMTPListen},
 	{"pop", settings.POPListen}, {"pops", settings.POPSListen},
+	{metricsService, settings.MetricsListen},
 }
 
 func listenKeys() []settings.ListKey {

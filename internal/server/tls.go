@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"postrider/internal/certs"
@@ -40,11 +42,17 @@ func (s *Server) openCerts() error {
 }
 
 // reloadCerts reads certificates anew, where the settings say now. Those in
-// use stay if that fails.
+// use stay if that fails. A confined server may not read them just anywhere:
+// then they wait for a restart.
 func (s *Server) reloadCerts() error {
 	cfg, err := s.certConfig()
 	if err == nil {
 		err = s.certs.Configure(cfg)
+	}
+	waits := s.confined && errors.Is(err, fs.ErrPermission)
+	s.certsWait.Store(waits)
+	if waits {
+		return nil
 	}
 	return err
 }

@@ -44,6 +44,8 @@ func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		"journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(0)",
 		"busy_timeout(10000)", "foreign_keys(OFF)", "fullfsync(1)",
+		// A confined server can open no temporary files.
+		"temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", cacheKB),
 	}}
 	escaped := (&url.URL{Path: path}).EscapedPath()

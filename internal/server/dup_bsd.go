@@ -1,7 +1,0 @@
-//go:build darwin || freebsd
-
-package server
-
-import "golang.org/x/sys/unix"
-
-func dup2(from, to int) error { return unix.Dup2(from, to) }
