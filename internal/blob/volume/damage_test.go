@@ -210,6 +210,18 @@ func TestHeadLost(t *testing.T) {
 	}
 }
 
+// TestAllLost opens a file that is nothing but zeros: that takes no longer
+// than one look at it.
+func TestAllLost(t *testing.T) {
+	const size = 1 << 20
+	disk := &countReads{FS: vfs.NewMemory(map[string][]byte{volumeOne: make([]byte, size)})}
+	s := open(t, Config{Dirs: []string{filepath.Dir(volumeOne)}, FS: disk})
+	wantBatches(t, "zeros", batches(t, s, 0))
+	if disk.bytes > 2*size {
+		t.Errorf("%d bytes were read of %d", disk.bytes, size)
+	}
+}
+
 // TestForgedRecord has a sender put a record into a body, and a disk that
 // loses the header before it. The tag of another volume is all he can know.
 func TestForgedRecord(t *testing.T) {

@@ -70,6 +70,9 @@ func (sc *scanner) at(off int64) (found, bool, error) {
 
 // search returns the first intact header from off on.
 func (sc *scanner) search(off int64) (found, bool, error) {
+	if sc.tag == 0 { // of a file that has lost it: no header is accepted
+		return found{}, false, nil
+	}
 	tag := le.AppendUint64(nil, sc.tag)
 	for off+recordSize <= sc.end {
 		b, err := sc.view(off, wideWindow)
