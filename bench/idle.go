@@ -37,7 +37,8 @@ func (b *bench) measureIdle(ctx context.Context, _ int) error {
 	dir := filepath.Join(b.dir, "idle")
 	p := &postrider{program: b.program, dir: filepath.Join(dir, "data"), metrics: "on"}
 	p.env = []string{"GOGC=10"}
-	if err := p.serve(ctx, "smtp.sessions_per_address=20000", "pop.sessions_per_address=20000"); err != nil {
+	if err := p.serve(ctx, "smtp.sessions_per_address=20000",
+		"pop.sessions_per_address=20000"); err != nil {
 		return err
 	}
 	defer b.discard(p)

@@ -106,6 +106,13 @@ func (b *bench) parts() []*part {
 		{name: "idle", usual: true, run: b.measureIdle,
 			help: "measure the memory of 10 000 idle connections"},
 		{name: "start", usual: true, run: b.measureStart, help: "measure the start"},
+		{name: "huge", run: b.measureHuge, help: "send and fetch a message of 1 GB"},
+		{name: "slow", run: b.measureSlow,
+			help: "have one of 200 connections send a byte a second"},
+		{name: "reader", run: b.measureReader,
+			help: "have a slow reader hold a big download under full load"},
+		{name: "big", run: b.measureBig,
+			help: "compare a server of 100 000 accounts and 1 000 000 messages with a fresh one (long)"},
 	}
 }
 

@@ -185,9 +185,6 @@ func (p *postrider) command(ctx context.Context, args ...string) error {
 
 // accounts makes so many accounts; the first userCount can log in.
 func (p *postrider) accounts(ctx context.Context, n int) error {
-	if err := p.command(ctx, "domain", "add", domain); err != nil {
-		return err
-	}
 	var table strings.Builder
 	table.WriteString("UserName\tPassword\n")
 	for u := range n {
@@ -215,7 +212,10 @@ func newPostrider(ctx context.Context, program, dir string, sets ...string) (*po
 	}
 	err := p.serve(ctx, sets...)
 	if err == nil {
-		if err = p.accounts(ctx, userCount); err == nil {
+		if err = p.command(ctx, "domain", "add", domain); err == nil {
+			err = p.accounts(ctx, userCount)
+		}
+		if err == nil {
 			_, err = p.count(ctx)
 		}
 		if err != nil {

@@ -29,7 +29,8 @@ func dial(ctx context.Context, addr string, source net.IP) (net.Conn, error) {
 
 // dialSMTP opens a session up to the answer to EHLO. The reading buffer holds
 // bufferSize bytes.
-func dialSMTP(ctx context.Context, addr string, source net.IP, bufferSize int) (*smtpClient, error) {
+func dialSMTP(ctx context.Context, addr string, source net.IP, bufferSize int) (*smtpClient,
+	error) {
 	conn, err := dial(ctx, addr, source)
 	if err != nil {
 		return nil, err
