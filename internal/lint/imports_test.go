@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"engine":  7,
 	"server":  8,
 
+	"bench":         9,
 	"cmd/postrider": 9,
 }
 

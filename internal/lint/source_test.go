@@ -35,11 +35,11 @@ func (s *source) lines(n ast.Node) int {
 	return s.fileSet.Position(n.End()).Line - s.fileSet.Position(n.Pos()).Line + 1
 }
 
-// sources reads all Go files below internal and cmd, for every system.
+// sources reads all Go files below internal, cmd and bench, for every system.
 func sources(t *testing.T) []*source {
 	t.Helper()
 	var list []*source
-	for _, top := range []string{"internal", "cmd"} {
+	for _, top := range []string{"internal", "cmd", "bench"} {
 		err := fs.WalkDir(os.DirFS(root), top, func(name string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
