@@ -43,7 +43,7 @@ func (b *bench) measurePOP(ctx context.Context, round int) error {
 		}
 		(&fetch{addr: p.pop, conns: 4, duration: time.Second}).run(ctx)
 	}
-	for _, conns := range connections {
+	for _, conns := range b.conns {
 		for _, p := range servers {
 			b.progress("round %d: POP3, %d connections: %s", round, conns, p.name)
 			m := startMeter(p.pid())

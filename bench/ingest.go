@@ -114,19 +114,16 @@ func awaitCount(ctx context.Context, p *process, want int) (time.Time, error) {
 	}
 }
 
-// connections are how many at a time are measured.
-var connections = []int{1, 16, 64}
-
 // measureIngest is one round of the main measurement: the disk, the load's
 // own limit, our server, and others where they are installed, one after the
 // other for each kind of load, so that a disturbance meets them all.
 func (b *bench) measureIngest(ctx context.Context, round int) error {
-	for i, n := range connections {
+	for _, n := range b.conns {
 		rate, err := flushRate(b.dir, n, b.cell/4)
 		if err != nil {
 			return err
 		}
-		b.report.Flush[i] = append(b.report.Flush[i], rate)
+		b.report.Flush[n] = append(b.report.Flush[n], rate)
 	}
 	sink, err := newSink(ctx)
 	if err != nil {
@@ -148,9 +145,9 @@ func (b *bench) measureIngest(ctx context.Context, round int) error {
 			servers = append(servers, postfix)
 		}
 	}
-	for _, size := range []string{small, mixed} {
+	for _, size := range b.sizes {
 		letters := newLetterbox(size)
-		for _, conns := range connections {
+		for _, conns := range b.conns {
 			for _, p := range servers {
 				b.progress("round %d: ingest, %s, %d connections: %s", round, size, conns, p.name)
 				l := &load{letters: letters, conns: conns, duration: b.cell}

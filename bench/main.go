@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -26,6 +28,8 @@ type bench struct {
 	program string // the Postrider that was built
 	cell    time.Duration
 	rounds  int
+	conns   []int    // connections at a time
+	sizes   []string // mixtures of messages
 	peers   bool
 	quiet   bool
 	report  *report
@@ -50,7 +54,7 @@ func fatal(err error) {
 
 // run does what the command line says.
 func run(ctx context.Context) error {
-	b := &bench{report: newReport()}
+	b := &bench{report: newReport(), conns: []int{1, 16, 64}, sizes: []string{small, mixed}}
 	var parent string
 	var asJSON bool
 	var limit time.Duration
@@ -61,6 +65,8 @@ func run(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement")
 	flag.DurationVar(&b.cell, "time", 4*time.Second, "`duration` of each single measurement")
 	flag.DurationVar(&limit, "timeout", time.Hour, "give up after this")
+	flag.Func("conns", "connections at a time, a `list` (default 1,16,64)", b.setConns)
+	flag.Func("sizes", "mixtures of messages, a `list` (default 4k,mix)", b.setSizes)
 	parts := b.parts()
 	for _, p := range parts {
 		flag.BoolVar(&p.wanted, p.name, p.usual, p.help)
@@ -85,6 +91,28 @@ func run(ctx context.Context) error {
 		b.report.print(os.Stdout)
 	}
 	return failure
+}
+
+func (b *bench) setConns(list string) error {
+	b.conns = nil
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > userCount {
+			return fmt.Errorf("want numbers from 1 to %d", userCount)
+		}
+		b.conns = append(b.conns, n)
+	}
+	return nil
+}
+
+func (b *bench) setSizes(list string) error {
+	b.sizes = strings.Split(list, ",")
+	for _, size := range b.sizes {
+		if size != small && size != mixed {
+			return fmt.Errorf("want %s, %s or both", small, mixed)
+		}
+	}
+	return nil
 }
 
 // A part is one of the things that can be measured.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"text/tabwriter"
@@ -11,12 +12,13 @@ import (
 
 // A report is everything that was measured. As JSON it is what -json prints.
 type report struct {
-	System  string       `json:"system"`
-	Cores   int          `json:"cores"`
-	Flush   [3][]float64 `json:"flush_per_s"` // by connections: batches of 1, 16 and 64
-	Samples []*sample    `json:"samples"`
-	Facts   []fact       `json:"facts"`
-	Notes   []string     `json:"notes,omitempty"`
+	System string `json:"system"`
+	Cores  int    `json:"cores"`
+	// Flush has the disk's flush rate of each round, by blocks in a batch.
+	Flush   map[int][]float64 `json:"flush_per_s"`
+	Samples []*sample         `json:"samples"`
+	Facts   []fact            `json:"facts"`
+	Notes   []string          `json:"notes,omitempty"`
 }
 
 // A fact is a single number.
@@ -28,10 +30,20 @@ type fact struct {
 }
 
 func newReport() *report {
-	return &report{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU()}
+	return &report{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(),
+		Flush: map[int][]float64{}}
 }
 
 func (r *report) add(s *sample) { r.Samples = append(r.Samples, s) }
+
+// connections lists the numbers of connections that were measured.
+func (r *report) connections() []int {
+	seen := map[int]bool{}
+	for _, s := range r.Samples {
+		seen[s.Conns] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
 
 // median is the middle of some numbers, zero of none.
 func median(list []float64) float64 {
@@ -91,9 +103,9 @@ func (r *report) of(c cell) (m *sample, quiet int) {
 // print writes the tables.
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s, %d cores; medians of the undisturbed rounds\n", r.System, r.Cores)
-	if len(r.Flush[0]) > 0 {
-		fmt.Fprintf(w, "4 kB append + flush of this disk: %.0f/s alone, %.0f/s in batches of 16, "+
-			"%.0f/s in batches of 64\n", median(r.Flush[0]), median(r.Flush[1]), median(r.Flush[2]))
+	for _, n := range slices.Sorted(maps.Keys(r.Flush)) {
+		fmt.Fprintf(w, "4 kB append and flush of this disk, in batches of %d: %.0f/s\n", n,
+			median(r.Flush[n]))
 	}
 	r.printTest(w, "ingest", "Ingest: messages accepted and visible in the mailbox",
 		[]string{small, mixed}, "postfix")
@@ -124,7 +136,7 @@ func (r *report) printTest(w io.Writer, test, title string, sizes []string, peer
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	rows := 0
 	for _, size := range sizes {
-		for i, conns := range connections {
+		for _, conns := range r.connections() {
 			var ours float64
 			for _, server := range []string{"sink", "postrider", peer} {
 				m, quiet := r.of(cell{test, server, size, conns})
@@ -141,7 +153,7 @@ func (r *report) printTest(w io.Writer, test, title string, sizes []string, peer
 					number(m.CPU), m.OtherCores, quiet, m.Failures)
 				if server == "postrider" {
 					ours = m.Rate
-					if flush := median(r.Flush[i]); test == "ingest" && flush > 0 {
+					if flush := median(r.Flush[conns]); test == "ingest" && flush > 0 {
 						fmt.Fprintf(t, "%.2f of the flush rate", m.Rate/flush)
 					}
 				} else if server == peer && m.Rate > 0 {
