@@ -31,6 +31,7 @@ func TestFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := prepare(t)
 			g.save(t)
+			g.ledger.doubtful = c.ends
 			out := filepath.Join(t.TempDir(), "trace")
 			s := start(t, g.root, straced(t, out, "-e", "inject="+c.inject))
 			f := g.suffer(t, chance(t), s, false)
@@ -57,7 +58,6 @@ func TestDatabaseFault(t *testing.T) {
 	if err := load(context.Background(), s.smtp, g.ledger, first, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	// What a failed commit has left of its batch nobody knows.
 	g.ledger.doubtful = true
 	attach(t, s, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO")
 	f := g.suffer(t, chance(t), s, true)

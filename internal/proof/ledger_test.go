@@ -30,7 +30,8 @@ type ledger struct {
 	// removed tells over which connection, by its local port, a deletion
 	// was confirmed.
 	removed map[place]int
-	// doubtful says that a refused message may be there once all the same.
+	// doubtful says that a refused message may be there once all the same:
+	// what a commit that failed has left behind nobody knows.
 	doubtful bool
 }
 
