@@ -11,13 +11,13 @@ import (
 // letter is a message that is hard to carry: dots at the begin of lines, an
 // empty line and spaces at the end, a line of 900 letters.
 // Who sends it can be anybody.
-const letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: Someone <someone@example.net>\r\n" +
+var letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: Someone <someone@example.net>\r\n" +
 	"Date: Mon, 02 Mar 2026 10:00:00 +0100\r\nMessage-ID: <letter@example.net>\r\n" +
-	"Subject: a letter\r\n\r\n.\r\n..\r\n.dot\r\nFrom here on\r\n" + long + "\r\nspaces at the end   \r\n\r\nend\r\n"
+	"Subject: a letter\r\n\r\n.\r\n..\r\n.dot\r\nFrom here on\r\n" + long + "\r\n" +
+	"spaces at the end   \r\n\r\nend\r\n"
 
-const ten = "0123456789"
-const hundred = ten + ten + ten + ten + ten + ten + ten + ten + ten + ten
-const long = hundred + hundred + hundred + hundred + hundred + hundred + hundred + hundred + hundred
+// long is a line of 900 letters.
+var long = strings.Repeat("0123456789", 90)
 
 // letterOf is the letter as an account may submit it.
 func letterOf(address string) string {

@@ -78,7 +78,8 @@ func TestUIDLsStay(t *testing.T) {
 			"pop3://127.0.0.1:"+s.port(t, "pop")+"/").want(t, 0).stdout
 	}
 	before := uidl(s)
-	if !regexp.MustCompile(`^1 (\S{1,70})\r\n2 (\S{1,70})\r\n3 (\S{1,70})\r\n$`).MatchString(before) {
+	form := regexp.MustCompile(`^1 (\S{1,70})\r\n2 (\S{1,70})\r\n3 (\S{1,70})\r\n$`)
+	if !form.MatchString(before) {
 		t.Fatalf("UIDL: %q", before)
 	}
 	command(t, "", "curl", "-sS", "-I", "-X", "DELE 1", "--user", account+":"+password,
@@ -135,8 +136,8 @@ func TestFetchmailForwards(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			from, letters := s.stock(t, fmt.Sprint("from", i))
 			to := s.account(t, fmt.Sprint("to", i))
-			rc := s.in(t, from, "", []string{"set invisible\npoll 127.0.0.1 protocol POP3 port PORT-pop; " +
-				"no envelope user ACCOUNT password 'PASSWORD' sslproto '' norewrite " +
+			rc := s.in(t, from, "", []string{"set invisible\npoll 127.0.0.1 protocol POP3 " +
+				"port PORT-pop; no envelope user ACCOUNT password 'PASSWORD' sslproto '' norewrite " +
 				how + " smtpname " + to + "\n"})[0]
 			fetchmail(t, t.TempDir(), rc).want(t, 0)
 			s.wantMail(t, from)

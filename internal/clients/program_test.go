@@ -168,7 +168,8 @@ var everyDoor = []string{
 func serve(t *testing.T, sets ...string) *server {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d")
-	args := with(everyDoor, "--set", "lmtp.listen=127.0.0.1:0, unix:"+filepath.Join(dir, "lmtp.sock"))
+	args := with(everyDoor, "--set",
+		"lmtp.listen=127.0.0.1:0, unix:"+filepath.Join(dir, "lmtp.sock"))
 	for _, s := range sets {
 		args = append(args, "--set", s)
 	}

@@ -17,7 +17,8 @@ type sending struct {
 // in replaces the names of ports, of the account and of files in arguments.
 // CHOPPED is the message without its last line end: swaks always adds one.
 func (s *server) in(t *testing.T, account, message string, args []string) []string {
-	list := []string{"SOCKET", s.socket(), "ACCOUNT", account, "PASSWORD", password, "MESSAGE", file(t, "m", message),
+	list := []string{"SOCKET", s.socket(), "ACCOUNT", account, "PASSWORD", password,
+		"MESSAGE", file(t, "m", message),
 		"CHOPPED", file(t, "m", strings.TrimSuffix(message, "\r\n"))}
 	for _, l := range s.Listeners {
 		host, port, ok := strings.Cut(l.Address, ":")

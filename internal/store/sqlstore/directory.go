@@ -258,7 +258,7 @@ func (s *Store) RemoveDomain(_ context.Context, name string) error {
 		}
 		if accounts > 0 {
 			return mail.Errorf(mail.Conflict, fmt.Sprintf(
-				"the domain %s has %d accounts: remove them first", name, accounts))
+				"the domain %s still has accounts (%d): remove them first", name, accounts))
 		}
 		n, err := t.changed(`DELETE FROM domain WHERE name = $1`, name)
 		if err == nil && n == 0 {
