@@ -45,6 +45,9 @@ type change struct {
 	data  []byte
 	cut   bool
 	ended int // the step after it, 0 while under way
+	// lost says that a flush of it has failed: later ones do not bring it to
+	// the disk, for the system takes it as written.
+	lost bool
 }
 
 // A naming is a change of names.
@@ -115,6 +118,7 @@ func (d *disk) play(s step) {
 	case d.calls[c] != nil:
 		d.wrote(c)
 	case c.result < 0:
+		d.flushFailed(c)
 	case c.name == "fsync" || c.name == "fdatasync":
 		if !c.injected && c.file != nil {
 			d.flush(c)
@@ -172,13 +176,31 @@ func (d *disk) flush(c *call) {
 	if len(f.open) > 0 {
 		d.flushed++
 	}
-	f.open = slices.DeleteFunc(f.open, func(ch *change) bool {
-		if ch.ended == 0 || ch.ended >= since {
-			return false
+	var rest []*change
+	for _, ch := range f.open {
+		if ch.lost || ch.ended == 0 || ch.ended >= since {
+			rest = append(rest, ch)
+			continue
 		}
 		f.content = ch.apply(f.content, 0, int64(len(ch.data)))
-		return true
-	})
+		if ch.cut { // it takes with it what was written there before
+			rest = slices.DeleteFunc(rest, func(old *change) bool { return old.at >= ch.at })
+		}
+	}
+	f.open = rest
+}
+
+// flushFailed leaves open, for ever, what became of the changes.
+func (d *disk) flushFailed(c *call) {
+	f, since := d.files[c.file], d.begun[c]
+	if f == nil || since == 0 {
+		return
+	}
+	for _, ch := range f.open {
+		if !ch.cut && ch.ended > 0 && ch.ended < since {
+			ch.lost = true
+		}
+	}
 }
 
 func (d *disk) flushNames(dir string, since int) {

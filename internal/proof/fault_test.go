@@ -44,6 +44,12 @@ func TestFaults(t *testing.T) {
 			for _, err := range g.order(t, nil) {
 				t.Error(err)
 			}
+			o := g.cuts(t, chance(t), g.points(chance(t), number(t, "PROOF_CUTS", 40)/4), nil)
+			for _, err := range o.wrong {
+				t.Error(err)
+			}
+			say(t, "fault, %s, then a power cut: cuts=%d places_proved=%d wrong=%d", c.name,
+				o.cuts, o.proved, len(o.wrong))
 			g.recovered(t, c.name, f, c.ends)
 		})
 	}
