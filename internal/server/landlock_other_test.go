@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package server
+
+func hasLandlock() bool { return false }
