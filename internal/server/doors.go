@@ -56,7 +56,7 @@ func (s *Server) buildDoors() {
 	for _, d := range s.doors {
 		s.buildLink(d)
 	}
-	s.metrics.MustRegister(s.journal, doorMetrics(s.doors))
+	s.metrics.MustRegister(s.journal, newDoorMetrics(s.doors))
 }
 
 func (s *Server) buildLink(d *door) {

@@ -38,43 +38,48 @@ func (s *Server) serveMetrics(ctx context.Context) {
 }
 
 // doorMetrics tells of the connections of all services.
-type doorMetrics []*door
+type doorMetrics struct {
+	doors []*door
 
-func doorDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("postrider_"+name, help, append([]string{"service"}, labels...), nil)
+	sessions, parked, accepted, failed, refused, panics *prometheus.Desc
 }
 
-var (
-	sessionsDesc  = doorDesc("sessions", "Open connections.")
-	parkedDesc    = doorDesc("sessions_parked", "Open connections that wait without buffers.")
-	acceptedDesc  = doorDesc("connections_total", "Connections accepted.")
-	failedDesc    = doorDesc("connections_failed_total", "Without PROXY header or TLS handshake.")
-	refusedDesc   = doorDesc("connections_refused_total", "Refused for want of room.", "limit")
-	panicsDesc    = doorDesc("panics_total", "Sessions ended by a fault of the program.")
-	allDoorsDescs = []*prometheus.Desc{sessionsDesc, parkedDesc, acceptedDesc, failedDesc,
-		refusedDesc, panicsDesc}
-)
+func newDoorMetrics(doors []*door) *doorMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("postrider_"+name, help, append([]string{"service"}, labels...), nil)
+	}
+	return &doorMetrics{
+		doors:    doors,
+		sessions: desc("sessions", "Open connections."),
+		parked:   desc("sessions_parked", "Open connections that wait without buffers."),
+		accepted: desc("connections_total", "Connections accepted."),
+		failed:   desc("connections_failed_total", "Without PROXY header or TLS handshake."),
+		refused:  desc("connections_refused_total", "Refused for want of room.", "limit"),
+		panics:   desc("panics_total", "Sessions ended by a fault of the program."),
+	}
+}
 
 // Describe, with Collect, implements prometheus.Collector.
-func (m doorMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range allDoorsDescs {
+func (m *doorMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.sessions, m.parked, m.accepted, m.failed, m.refused,
+		m.panics} {
 		ch <- d
 	}
 }
 
 // Collect asks every link for its counts.
-func (m doorMetrics) Collect(ch chan<- prometheus.Metric) {
-	for _, d := range m {
+func (m *doorMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, d := range m.doors {
 		st := d.link.Stats()
 		send := func(desc *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, t, v, append([]string{d.name}, labels...)...)
 		}
-		send(sessionsDesc, prometheus.GaugeValue, float64(st.Open))
-		send(parkedDesc, prometheus.GaugeValue, float64(st.Parked))
-		send(acceptedDesc, prometheus.CounterValue, float64(st.Accepted))
-		send(failedDesc, prometheus.CounterValue, float64(st.Failed))
-		send(refusedDesc, prometheus.CounterValue, float64(st.TooMany), "sessions")
-		send(refusedDesc, prometheus.CounterValue, float64(st.TooManyFromAddress), "address")
-		send(panicsDesc, prometheus.CounterValue, float64(st.Panics))
+		send(m.sessions, prometheus.GaugeValue, float64(st.Open))
+		send(m.parked, prometheus.GaugeValue, float64(st.Parked))
+		send(m.accepted, prometheus.CounterValue, float64(st.Accepted))
+		send(m.failed, prometheus.CounterValue, float64(st.Failed))
+		send(m.refused, prometheus.CounterValue, float64(st.TooMany), "sessions")
+		send(m.refused, prometheus.CounterValue, float64(st.TooManyFromAddress), "address")
+		send(m.panics, prometheus.CounterValue, float64(st.Panics))
 	}
 }
