@@ -43,9 +43,9 @@ fuzz:
 soak:
 	PROOF_KILLS=$(KILLS) PROOF_CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 3h ./internal/proof
 
-## bench: what it does in a second, beside what this machine can
+## bench: what it does in a second, beside what this machine can (BENCHARGS=-h: how to narrow it)
 bench:
-	$(GO) run ./bench
+	$(GO) run ./bench $(BENCHARGS)
 
 ## cross: compile for every system and processor that is supported
 cross:
