@@ -7,12 +7,8 @@ import (
 	"time"
 )
 
-// What a big server holds.
-const (
-	bigAccounts = 100_000
-	bigMessages = 1_000_000
-	bigBytes    = 2 << 10 // a message
-)
+// bigBytes is the size of each message that a big server holds.
+const bigBytes = 2 << 10
 
 // prepareTime bounds how long a big server is filled.
 const prepareTime = 30 * time.Minute
@@ -20,7 +16,7 @@ const prepareTime = 30 * time.Minute
 // measureBig compares a server of many accounts and messages with a fresh
 // one, under the same load in turns.
 func (b *bench) measureBig(ctx context.Context, _ int) error {
-	b.progress("big: importing %d accounts", bigAccounts)
+	b.progress("big: importing %d accounts", b.bigAccounts)
 	dir := filepath.Join(b.dir, "big")
 	big, err := newPostrider(ctx, b.program, dir)
 	if err != nil {
@@ -28,24 +24,24 @@ func (b *bench) measureBig(ctx context.Context, _ int) error {
 	}
 	defer b.discard(big)
 	began := time.Now()
-	if err := big.accounts(ctx, bigAccounts); err != nil {
+	if err := big.accounts(ctx, b.bigAccounts); err != nil {
 		return err
 	}
-	b.fact("import of accounts", float64(bigAccounts)/time.Since(began).Seconds(), "/s",
-		fmt.Sprintf("%d accounts, %d of them with a password", bigAccounts, userCount))
+	b.fact("import of accounts", float64(b.bigAccounts)/time.Since(began).Seconds(), "/s",
+		fmt.Sprintf("%d accounts, %d of them with a password", b.bigAccounts, userCount))
 	fresh, err := newPostrider(ctx, b.program, filepath.Join(b.dir, "fresh"))
 	if err != nil {
 		return err
 	}
 	defer b.discard(fresh)
-	b.progress("big: storing %d messages", bigMessages)
+	b.progress("big: storing %d messages", b.bigMessages)
 	l := &load{addr: big.smtp, letters: newLetterboxOf(bigBytes), conns: 64, duration: prepareTime,
-		messages: bigMessages, users: bigAccounts}
+		messages: b.bigMessages, users: b.bigAccounts}
 	o := l.run(ctx)
 	if o.done == 0 {
 		return fmt.Errorf("nothing was stored: %w", o.firstErr)
 	}
-	if o.done < bigMessages {
+	if o.done < b.bigMessages {
 		b.note("only %d messages stored in %v: %v", o.done, prepareTime, o.firstErr)
 	}
 	b.fact("filling the big server", float64(o.done)/o.took.Seconds(), "/s",

@@ -32,7 +32,10 @@ type bench struct {
 	sizes   []string // mixtures of messages
 	peers   bool
 	quiet   bool
-	report  *report
+	// What the big server holds.
+	bigAccounts, bigMessages int
+
+	report *report
 }
 
 func main() {
@@ -65,6 +68,8 @@ func run(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement")
 	flag.DurationVar(&b.cell, "time", 4*time.Second, "`duration` of each single measurement")
 	flag.DurationVar(&limit, "timeout", time.Hour, "give up after this")
+	flag.IntVar(&b.bigAccounts, "big-accounts", 100_000, "accounts of -big")
+	flag.IntVar(&b.bigMessages, "big-messages", 1_000_000, "messages of -big")
 	flag.Func("conns", "connections at a time, a `list` (default 1,16,64)", b.setConns)
 	flag.Func("sizes", "mixtures of messages, a `list` (default 4k,mix)", b.setSizes)
 	parts := b.parts()
@@ -140,7 +145,7 @@ func (b *bench) parts() []*part {
 		{name: "reader", run: b.measureReader,
 			help: "have a slow reader hold a big download under full load"},
 		{name: "big", run: b.measureBig,
-			help: "compare a server of 100 000 accounts and 1 000 000 messages with a fresh one (long)"},
+			help: "compare a server of many accounts and messages with a fresh one (long)"},
 	}
 }
 

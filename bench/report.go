@@ -131,6 +131,14 @@ func number(v float64) string {
 	return fmt.Sprintf("%.1f", v)
 }
 
+// orDash is for what a test does not have.
+func orDash(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return number(v)
+}
+
 // printTest writes the table of one test. The ratios are those of medians.
 func (r *report) printTest(w io.Writer, test, title string, sizes []string, peer string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -146,23 +154,23 @@ func (r *report) printTest(w io.Writer, test, title string, sizes []string, peer
 				if rows++; rows == 1 {
 					fmt.Fprintf(w, "\n%s\n", title)
 					fmt.Fprint(t, "size\tconns\tserver\tmsg/s\taccepted/s\tMB/s\tp50 ms\tp99 ms\t"+
-						"CPU us/msg\tothers' cores\tquiet rounds\tfailed\tnotes\t\n")
+						"CPU us/msg\tothers' cores\tquiet rounds\tfailed\t\n")
 				}
 				fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t%.2f\t%d\t%d\t", size, conns,
-					server, number(m.Rate), number(m.Accepted), number(m.MBps), m.P50, m.P99,
+					server, number(m.Rate), orDash(m.Accepted), number(m.MBps), m.P50, m.P99,
 					number(m.CPU), m.OtherCores, quiet, m.Failures)
 				if server == "postrider" {
 					ours = m.Rate
 					if flush := median(r.Flush[conns]); test == "ingest" && flush > 0 {
-						fmt.Fprintf(t, "%.2f of the flush rate", m.Rate/flush)
+						fmt.Fprintf(t, " %.2f of the flush rate", m.Rate/flush)
 					}
 				} else if server == peer && m.Rate > 0 {
-					fmt.Fprintf(t, "postrider has %.1f times this", ours/m.Rate)
+					fmt.Fprintf(t, " postrider has %.1f times this", ours/m.Rate)
 				}
 				if m.OtherCores > quietCores {
 					fmt.Fprint(t, " DISTURBED")
 				}
-				fmt.Fprint(t, "\t\n")
+				fmt.Fprintln(t)
 				if m.FirstError != "" {
 					r.Notes = append(r.Notes, fmt.Sprintf("%s, %s, %d connections: %s", server, size,
 						conns, m.FirstError))
