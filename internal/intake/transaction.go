@@ -355,7 +355,8 @@ func replyTo(err error) *mail.Reply {
 // trace begins the story of this message.
 func (t *transaction) trace() *store.Trace {
 	tr := &store.Trace{ID: t.id, Time: t.h.cfg.Now(), Door: t.v.Door, Peer: peer(&t.v),
-		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from}
+		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from,
+		Return: t.params.Return, EnvelopeID: t.params.EnvelopeID, RequireTLS: t.params.RequireTLS}
 	if t.draft != nil {
 		tr.Size = t.draft.Size()
 	}
@@ -366,7 +367,8 @@ func (t *transaction) trace() *store.Trace {
 	for i := range t.recipients {
 		r := &t.recipients[i]
 		tr.Recipients = append(tr.Recipients,
-			store.TraceRecipient{Address: r.to, Account: r.account.ID})
+			store.TraceRecipient{Address: r.to, Account: r.account.ID,
+				Notify: r.params.Notify, Original: r.params.Original})
 	}
 	tr.Recipients = append(tr.Recipients, t.refusals...)
 	return tr

@@ -157,6 +157,9 @@ type Trace struct {
 	TLS        string // version and cipher, or empty
 	From       string
 	MessageID  string
+	Return     string // RET of RFC 3461: "FULL", "HDRS" or empty
+	EnvelopeID string // ENVID of RFC 3461
+	RequireTLS bool   // RFC 8689
 	Size       int64
 	Recipients []TraceRecipient
 }
@@ -168,6 +171,9 @@ type TraceRecipient struct {
 	Email   mail.EmailID
 	Outcome string // "delivered", "refused", "deferred"
 	Reason  string
+	// Notify and Original are NOTIFY and ORCPT of RFC 3461.
+	Notify   string
+	Original string
 }
 
 // A TraceQuery selects traces, newest first.

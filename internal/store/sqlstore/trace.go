@@ -14,7 +14,8 @@ import (
 // its short names keep it small.
 func appendTrace(b []byte, t *store.Trace) []byte {
 	row := traceRow{ID: t.ID, Door: t.Door, Peer: t.Peer, Helo: t.Helo, User: t.User, TLS: t.TLS,
-		From: t.From, MessageID: t.MessageID, Size: t.Size, To: make([]traceTo, len(t.Recipients))}
+		From: t.From, MessageID: t.MessageID, Return: t.Return, EnvelopeID: t.EnvelopeID,
+		RequireTLS: t.RequireTLS, Size: t.Size, To: make([]traceTo, len(t.Recipients))}
 	for i, r := range t.Recipients {
 		row.To[i] = traceTo(r)
 	}
@@ -26,24 +27,29 @@ func appendTrace(b []byte, t *store.Trace) []byte {
 }
 
 type traceRow struct {
-	ID        string    `json:"i"`
-	Door      string    `json:"d"`
-	Peer      string    `json:"p,omitempty"`
-	Helo      string    `json:"h,omitempty"`
-	User      string    `json:"u,omitempty"`
-	TLS       string    `json:"s,omitempty"`
-	From      string    `json:"f"`
-	MessageID string    `json:"m,omitempty"`
-	Size      int64     `json:"n,omitempty"`
-	To        []traceTo `json:"t,omitempty"`
+	ID         string    `json:"i"`
+	Door       string    `json:"d"`
+	Peer       string    `json:"p,omitempty"`
+	Helo       string    `json:"h,omitempty"`
+	User       string    `json:"u,omitempty"`
+	TLS        string    `json:"s,omitempty"`
+	From       string    `json:"f"`
+	MessageID  string    `json:"m,omitempty"`
+	Return     string    `json:"b,omitempty"`
+	EnvelopeID string    `json:"v,omitempty"`
+	RequireTLS bool      `json:"q,omitempty"`
+	Size       int64     `json:"n,omitempty"`
+	To         []traceTo `json:"t,omitempty"`
 }
 
 type traceTo struct {
-	Address string         `json:"a"`
-	Account mail.AccountID `json:"c,omitempty"`
-	Email   mail.EmailID   `json:"e,omitempty"`
-	Outcome string         `json:"o"`
-	Reason  string         `json:"r,omitempty"`
+	Address  string         `json:"a"`
+	Account  mail.AccountID `json:"c,omitempty"`
+	Email    mail.EmailID   `json:"e,omitempty"`
+	Outcome  string         `json:"o"`
+	Reason   string         `json:"r,omitempty"`
+	Notify   string         `json:"y,omitempty"`
+	Original string         `json:"g,omitempty"`
 }
 
 func parseTrace(at time.Time, data []byte) (*store.Trace, error) {
@@ -52,7 +58,8 @@ func parseTrace(at time.Time, data []byte) (*store.Trace, error) {
 		return nil, err
 	}
 	t := &store.Trace{ID: row.ID, Time: at, Door: row.Door, Peer: row.Peer, Helo: row.Helo,
-		User: row.User, TLS: row.TLS, From: row.From, MessageID: row.MessageID, Size: row.Size}
+		User: row.User, TLS: row.TLS, From: row.From, MessageID: row.MessageID,
+		Return: row.Return, EnvelopeID: row.EnvelopeID, RequireTLS: row.RequireTLS, Size: row.Size}
 	for _, r := range row.To {
 		t.Recipients = append(t.Recipients, store.TraceRecipient(r))
 	}

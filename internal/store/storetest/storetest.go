@@ -506,8 +506,9 @@ func traces(t *T) {
 	t.ok(d.Finish(t.ctx))
 	r, err := t.Deliver(t.ctx, &store.Delivery{Body: d, Received: time.Now(),
 		Targets: []store.Target{{Account: a.ID}}, Trace: &store.Trace{ID: "t1", Time: time.Now(),
-			Door: "smtp", From: "x@y.example", Recipients: []store.TraceRecipient{
-				{Address: "Ann@example.org", Account: a.ID},
+			Door: "smtp", From: "x@y.example", EnvelopeID: "e1", Return: "HDRS", RequireTLS: true,
+			Recipients: []store.TraceRecipient{
+				{Address: "Ann@example.org", Account: a.ID, Notify: "NEVER", Original: "rfc822;a@b"},
 				{Address: "nobody@example.org", Outcome: "refused", Reason: "no such user"}}}})
 	t.ok(err)
 	t.WriteTrace(&store.Trace{ID: "t2", Time: time.Now(), From: "z@y.example"})
@@ -532,6 +533,10 @@ func traces(t *T) {
 	}
 	found, err := t.Traces(t.ctx, store.TraceQuery{ID: "t1"})
 	t.ok(err)
+	if f := found[0]; f.EnvelopeID != "e1" || f.Return != "HDRS" || !f.RequireTLS ||
+		f.Recipients[0].Notify != "NEVER" || f.Recipients[0].Original != "rfc822;a@b" {
+		t.Errorf("parameters: got %+v", f)
+	}
 	if to := found[0].Recipients; to[0].Outcome != "delivered" || to[0].Email != r[0].Email ||
 		to[1].Reason != "no such user" {
 		t.Errorf("recipients: got %+v", to)
