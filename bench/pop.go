@@ -9,7 +9,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -172,19 +171,24 @@ type fetch struct {
 // sessions.
 func (f *fetch) run(ctx context.Context) *outcome {
 	var (
-		next  atomic.Int64
 		mu    sync.Mutex
 		sum   outcome
 		group sync.WaitGroup
 	)
+	free := make(chan int, userCount) // the accounts whose maildrop is not open
+	for u := range userCount {
+		free <- u
+	}
 	start := time.Now()
 	for range f.conns {
 		group.Go(func() {
 			o := &outcome{}
 			for o.failures < maxFailures && ctx.Err() == nil && time.Since(start) < f.duration {
 				began := time.Now()
-				user := userName(int(next.Add(1)-1) % userCount)
-				if err := session(ctx, f.addr, user, o); err != nil {
+				user := <-free
+				err := session(ctx, f.addr, userName(user), o)
+				free <- user
+				if err != nil {
 					o.fail(err)
 					continue
 				}
