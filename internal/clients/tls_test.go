@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,4 +67,43 @@ func TestOldTLSIsRefused(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A certificate that an administrator renews is shown after a reload, without
+// a restart; one that is broken changes nothing.
+func TestCertificateReload(t *testing.T) {
+	need(t, "openssl")
+	s := serve(t)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	renew := func(name string) {
+		t.Helper()
+		command(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+			"ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN="+name,
+			"-addext", "subjectAltName=DNS:localhost,DNS:"+name, "-keyout", key, "-out", cert).
+			want(t, 0)
+	}
+	shown := func(want string) {
+		t.Helper()
+		for _, service := range []string{"pops", "submissions"} {
+			r := command(t, "QUIT\r\n", "openssl", "s_client", "-connect",
+				"localhost:"+s.port(t, service), "-servername", "localhost", "-ign_eof").want(t, 0)
+			if !strings.Contains(r.stdout, "subject=CN = "+want+"\n") &&
+				!strings.Contains(r.stdout, "subject=CN="+want+"\n") {
+				t.Errorf("%s does not show the certificate of %s:\n%s", service, want, r.stdout)
+			}
+		}
+	}
+	renew("one.example.org")
+	config := file(t, "tls.toml", "[tls]\ncertificate = [\""+cert+"\"]\nkey = [\""+key+"\"]\n")
+	says(t, s.dir, "config apply "+config)
+	shown("one.example.org")
+	renew("two.example.org")
+	says(t, s.dir, "reload")
+	shown("two.example.org")
+	if err := os.WriteFile(cert, []byte("no certificate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, s.dir, "reload", 1, cert)
+	shown("two.example.org")
 }
