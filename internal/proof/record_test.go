@@ -20,6 +20,7 @@ type recording struct {
 	steps   []step
 	ledger  *ledger
 	boxes   []string
+	late    string         // a mailbox that came later, if one did
 	replies map[string]int // step of the reply, by receipt
 	places  map[string][]extent
 	popped  map[int]session // by the client's port
@@ -42,6 +43,7 @@ type plan struct {
 	conns    int
 	sizes    sizes
 	remove   bool          // with POP3 sessions that delete
+	late     bool          // with an account that is made meanwhile, and mail for it
 	linger   time.Duration // before the end, for what happens in the background
 	kill     bool          // end with SIGKILL, so that nothing is put in order
 	inject   string        // for strace --inject; empty for none
@@ -115,9 +117,26 @@ func (g *recording) traffic(t *testing.T, r *rand.Rand, p plan, s *server) {
 	if p.remove {
 		readers.Go(func() { g.remove(ctx, t, rand.New(rand.NewPCG(r.Uint64(), 0)), s) })
 	}
+	if p.late {
+		g.newcomer(t, r, s)
+	}
 	senders.Wait()
 	cancel()
 	readers.Wait()
+}
+
+// newcomer makes an account and sends it mail, so that who made it has heard
+// that it is there before the first message was answered.
+func (g *recording) newcomer(t *testing.T, r *rand.Rand, s *server) {
+	t.Helper()
+	const box = "late@localhost"
+	must(t, g.root, password+"\n", "account", "add", box, "--password-file", "-")
+	k := &maker{name: "late", boxes: []string{box}, limit: 5,
+		rand: rand.New(rand.NewPCG(r.Uint64(), 0))}
+	if err := load(context.Background(), s.smtp, g.ledger, k, 0, nil); err != nil {
+		t.Error(err)
+	}
+	g.late = box
 }
 
 // remove reads mailboxes, one after the other, and deletes a few messages of
