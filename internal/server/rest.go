@@ -3,43 +3,44 @@ package server
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
-// restEvery is how often the server looks whether it is at rest.
-const restEvery = 20 * time.Second
+const (
+	// restEvery is how often the server looks whether it is at rest.
+	restEvery = 20 * time.Second
+	// restAllocated is how many bytes may be allocated in that time by a
+	// server at rest.
+	restAllocated = 2 << 20
+)
 
 // rest gives memory back to the system when the server has come to rest:
 // after a busy time, the runtime would keep what it needed then.
 func (s *Server) rest(ctx context.Context) {
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
-	idle := 0 // looks in a row that found no work
-	last := s.work()
+	last, busy := uint64(0), true // a start is busy
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now := s.work()
-		if now != last {
-			last, idle = now, 0
-			continue
-		}
-		if idle++; idle == 1 {
+		now := allocated()
+		if now-last >= restAllocated {
+			busy = true
+		} else if busy {
+			busy = false
 			debug.FreeOSMemory()
 		}
+		last = now
 	}
 }
 
-// work counts what has been done: connections come and gone, and those that
-// went on after a pause.
-func (s *Server) work() uint64 {
-	n := uint64(0)
-	for _, d := range s.doors {
-		st := d.link.Stats()
-		n += st.Accepted + st.Woken + uint64(st.Open-st.Parked)
-	}
-	return n
+// allocated is how many bytes the program has allocated since its start.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
