@@ -271,3 +271,18 @@ func accounts(t *testing.T, dir string, n int) []string {
 	must(t, dir, table, "account", "import", "-")
 	return list
 }
+
+// divide gives a directory, on which no server runs, two places for volumes,
+// which are so small that they are often full, and binds every other account
+// to the second.
+func divide(t *testing.T, dir string, boxes []string) {
+	t.Helper()
+	config := "[store]\nvolumes = [\"volumes\", \"volumes2\"]\nvolume_size = \"4M\"\n"
+	err := os.WriteFile(filepath.Join(dir, "postrider.toml"), []byte(config), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(boxes); i += 2 {
+		must(t, dir, "", "account", "set", boxes[i], "--volume", "1")
+	}
+}

@@ -80,7 +80,8 @@ func newSiege(t *testing.T) *siege {
 	for _, box := range g.boxes {
 		g.known[box] = memory{}
 	}
-	s.kill()
+	s.stop(t)
+	divide(t, g.dir, g.boxes)
 	return g
 }
 

@@ -66,6 +66,7 @@ func prepare(t *testing.T) *recording {
 	s := start(t, g.root, launch{})
 	g.boxes = accounts(t, g.root, 4)
 	s.stop(t)
+	divide(t, g.root, g.boxes)
 	return g
 }
 
@@ -176,7 +177,6 @@ func read(t *testing.T, path string) string {
 // index finds in the trace what concerns the messages.
 func (g *recording) index() {
 	g.replies, g.places, g.popped = map[string]int{}, map[string][]extent{}, map[int]session{}
-	volumes := filepath.Join(g.root, "volumes") + "/"
 	receipts := map[string]*message{}
 	for _, m := range g.ledger.messages {
 		if m.receipt != "" {
@@ -202,7 +202,7 @@ func (g *recording) index() {
 			}
 			g.popped[c.file.port] = p
 		}
-		if c.name == "pwrite64" && !s.done && strings.HasPrefix(c.file.path, volumes) {
+		if c.name == "pwrite64" && !s.done && strings.HasSuffix(c.file.path, ".vol") {
 			g.written(c, receipts)
 		}
 	}

@@ -30,6 +30,7 @@ func newRunIn(t *testing.T, dir string, n int) *run {
 	s := start(t, dir, launch{})
 	g.boxes = accounts(t, dir, n)
 	s.stop(t)
+	divide(t, dir, g.boxes)
 	return g
 }
 
