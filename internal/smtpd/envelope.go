@@ -2,7 +2,9 @@ package smtpd
 
 import (
 	"context"
+	"log/slog"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/wire/smtp"
 )
@@ -15,11 +17,11 @@ func (s *session) mail(ctx context.Context, args []byte) *mail.Reply {
 	from, params, refusal := smtp.ParseMail(args, rules)
 	switch {
 	case refusal != nil:
-		return refusal
+		return s.refused(ctx, "return path refused", args, refusal)
 	case s.srv.cfg.Mode == Submission && s.visitor.User == nil:
-		return s.wantLogin()
+		return s.refused(ctx, "return path refused", args, s.wantLogin())
 	case limits.MessageSize > 0 && params.Size > limits.MessageSize: // RFC 1870 section 6.1
-		return replyTooBig
+		return s.refused(ctx, "return path refused", args, replyTooBig)
 	case limits.Messages > 0 && s.messages >= limits.Messages: // RFC 9422 section 4.1
 		return replyMessages
 	}
@@ -80,10 +82,10 @@ func (s *session) with(utf8 bool) string {
 func (s *session) rcpt(ctx context.Context, args []byte) *mail.Reply {
 	to, params, refusal := smtp.ParseRcpt(args, s.utf8)
 	if refusal != nil {
-		return refusal
+		return s.refused(ctx, "recipient refused", args, refusal)
 	}
 	if s.rcpts >= s.srv.limits.Load().Recipients { // RFC 5321 section 4.5.3.1.10
-		return replyTooMany
+		return s.refused(ctx, "recipient refused", args, replyTooMany)
 	}
 	if err := s.tx.Rcpt(ctx, to, params); err != nil {
 		return s.refusal(err)
@@ -91,4 +93,19 @@ func (s *session) rcpt(ctx context.Context, args []byte) *mail.Reply {
 	s.rcpts++
 	s.phase = recipients
 	return replyRcpt
+}
+
+// maxTold is how much of a refused command its record tells, in bytes.
+const maxTold = 200
+
+// refused leaves the record of a path that the door itself refuses; the hall
+// has its own ones.
+func (s *session) refused(ctx context.Context, what string, args []byte,
+	r *mail.Reply) *mail.Reply {
+	journal.Refused(ctx, s.log(), s.visitor.Remote.Addr(), what,
+		slog.String("session", s.visitor.Session), slog.String("door", s.visitor.Door),
+		slog.String("peer", s.visitor.Remote.Addr().String()),
+		slog.String("command", string(args[:min(len(args), maxTold)])),
+		slog.Int("code", r.Code), slog.String("reason", r.Text))
+	return r
 }
