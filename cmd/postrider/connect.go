@@ -98,7 +98,7 @@ func (c *call) dataDir(ctx context.Context) (*datadir.Dir, error) {
 // that is starting, and for another command that works directly.
 func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 	*datadir.Lock, *control.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	within, cancel := context.WithTimeout(ctx, startingTime)
 	defer cancel()
 	for said := false; ; {
 		lock, err := dir.Lock()
@@ -108,12 +108,9 @@ func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 		if mail.KindOf(err) != mail.Locked {
 			return nil, nil, err
 		}
-		if conn, err := dir.Dial(ctx); err == nil {
-			conn.Close()
-			server, err := client(dir)
+		server, err := answering(within, dir)
+		if err == nil || mail.KindOf(err) == mail.Denied {
 			return nil, server, err
-		} else if mail.KindOf(err) == mail.Denied {
-			return nil, nil, err
 		}
 		if !said && isTerminal(c.stderr) && !c.opt.quiet {
 			said = true
@@ -121,11 +118,29 @@ func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 		}
 		select {
 		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-within.Done():
 			return nil, nil, mail.Errorf(mail.Unreachable, fmt.Sprintf("another Postrider works in %s "+
-				"but does not answer, also after %v; is it still starting?", dir.Path(), c.patience))
+				"but does not answer, also after %v; is it still starting?", dir.Path(), startingTime))
 		case <-time.After(tryEvery):
 		}
 	}
+}
+
+// answering gives the server of a directory, once it answers: a server that
+// hangs has a socket too.
+func answering(ctx context.Context, dir *datadir.Dir) (*control.Client, error) {
+	conn, err := dir.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn.Close()
+	server, err := client(dir)
+	if err != nil {
+		return nil, err
+	}
+	_, err = control.Status.Call(ctx, server, control.None{}, nil)
+	return server, err
 }
 
 func client(dir *datadir.Dir) (*control.Client, error) {

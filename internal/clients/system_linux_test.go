@@ -215,3 +215,16 @@ func TestNotify(t *testing.T) {
 		t.Errorf("systemd was told %q", all)
 	}
 }
+
+// A command does not wait for ever for a server that hangs.
+func TestHungServer(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.cmd.Process.Signal(syscall.SIGSTOP)
+	r := postrider(t, s.dir, "account", "list")
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	if r.want(t, 5); !strings.Contains(r.stderr, "does not answer") {
+		t.Errorf("got %v", r)
+	}
+	says(t, s.dir, "account list", "^postmaster@localhost")
+}
