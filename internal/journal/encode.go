@@ -69,9 +69,11 @@ func (jsonEncoder) head(b []byte, t time.Time, level int, component, text string
 
 func (jsonEncoder) attr(b []byte, key, value string, bare bool) []byte {
 	b = append(b, ',')
-	switch key {
-	case "time", "level", "component", "text": // the record's own
-		key = "attr." + key
+	for _, own := range [...]string{"time", "level", "component", "text"} {
+		if strings.EqualFold(key, own) { // many a reader takes "Level" for "level"
+			key = "attr." + key
+			break
+		}
 	}
 	b = appendJSON(b, key)
 	b = append(b, ':')

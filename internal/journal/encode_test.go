@@ -17,6 +17,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add("x\r\n2026-01-01T00:00:00.000Z 1 auth forged", "k\n", "v\x1b[31m\u202e\"\\=")
 	f.Add("x", "text", "y")
 	f.Add("x", "level", "1")
+	f.Add("x", "leveL", "1")
 	f.Add("\xff\xfe", "", "\u2028\u0085\x7f")
 	f.Add(strings.Repeat("é", 2000), strings.Repeat("k", 2000), strings.Repeat("\x80", 2000))
 	f.Fuzz(func(t *testing.T, text, key, value string) {
