@@ -148,6 +148,9 @@ func domainCommands() []command {
 	}
 }
 
+// maxSettings bounds the arguments of commands that change settings.
+const maxSettings = 1000
+
 func settingsCommands() []command {
 	return []command{
 		{
@@ -156,18 +159,25 @@ func settingsCommands() []command {
 			run:   settingsShow,
 		},
 		{
-			name: "settings set", args: "KEY VALUE", min: 2, max: 2, flags: []string{"config"},
-			short: "change a setting",
-			long:  "What the settings file or --set fixes is not changed here.",
+			name: "settings set", args: "KEY VALUE [KEY VALUE]...", min: 2, max: maxSettings,
+			flags: []string{"config"},
+			short: "change settings",
+			long: "Several are changed together or not at all. What the settings file or --set " +
+				"fixes is not changed here. Certificates and keys are tried first, and must be " +
+				"changed together.",
 			examples: []string{
 				"postrider settings set smtp.max_size 100M",
 				"postrider settings set smtp.listen \"0.0.0.0:25, [::]:25\"",
+				"postrider settings set tls.certificate /etc/mail/fullchain.pem tls.key " +
+					"/etc/mail/privkey.pem",
 			},
 			run: settingsSet,
 		},
 		{
-			name: "settings reset", args: "KEY", min: 1, max: 1, flags: []string{"config"},
-			short: "give a setting its default again",
+			name: "settings reset", args: "KEY...", min: 1, max: maxSettings,
+			flags: []string{"config"},
+			short: "give settings their defaults again",
+			long:  "Several are reset together or not at all.",
 			run:   settingsReset,
 		},
 		{

@@ -91,15 +91,32 @@ func (c *call) candidates(before []string, last string) []string {
 		prefix += " "
 	}
 	list := within(prefix)
-	if err == nil && len(args) == 0 {
-		switch cmd.args {
-		case "[KEY]", "KEY", "KEY VALUE":
-			for _, k := range settings.Keys() {
-				list = append(list, k.Name)
-			}
-		case "bash|zsh|fish":
-			list = append(list, "bash", "zsh", "fish")
-		}
+	if err == nil {
+		list = append(list, argumentsOf(cmd, len(args))...)
+	}
+	return list
+}
+
+// argumentsOf is what may stand for an argument of a command that has so many
+// before it.
+func argumentsOf(cmd *command, before int) []string {
+	key := false
+	switch cmd.name {
+	case "settings":
+		key = before == 0
+	case "settings set":
+		key = before%2 == 0
+	case "settings reset":
+		key = true
+	case "completion":
+		return []string{"bash", "zsh", "fish"}
+	}
+	if !key {
+		return nil
+	}
+	var list []string
+	for _, k := range settings.Keys() {
+		list = append(list, k.Name)
 	}
 	return list
 }

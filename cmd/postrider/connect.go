@@ -167,6 +167,7 @@ func (c *call) direct(ctx context.Context, dir *datadir.Dir, lock *datadir.Lock)
 	if err != nil {
 		return nil, err
 	}
+	e.Settings.Guard("tls.", e.TryCertificates)
 	a := auth.New(e.Auth())
 	return &session{Caller: e.Control(a, nil, nil), dir: dir, lock: lock, engine: e, auth: a}, nil
 }

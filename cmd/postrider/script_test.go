@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"postrider/internal/auth"
+	"postrider/internal/certs"
 	"postrider/internal/control"
 	"postrider/internal/datadir"
 	"postrider/internal/engine"
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"sendmail": sendMail,
 			"damage":   damage,
 			"inuse":    inUse,
+			"selfmade": selfMade,
 		},
 	})
 }
@@ -96,6 +98,12 @@ func inUse(ts *testscript.TestScript, _ bool, args []string) {
 		"--set", "pop.listen="+ln.Addr().String()) == nil {
 		ts.Fatalf("the server has started")
 	}
+}
+
+// selfMade is "selfmade FILE": a certificate with its key in FILE.
+func selfMade(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := certs.Open(certs.Config{SelfMade: ts.MkAbs(args[0])})
+	ts.Check(err)
 }
 
 // sendMail is "sendmail ADDRESS": a message by SMTP to the running server. It

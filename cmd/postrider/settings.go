@@ -61,8 +61,14 @@ func printSetting(w io.Writer, e *settings.Explanation) {
 }
 
 func settingsSet(ctx ctx, c *call) error {
+	var q control.SettingsSetRequest
+	for i := 0; i < len(c.args); i += 2 {
+		if i+1 == len(c.args) {
+			return c.usage("settings set: %s has no value after it", c.args[i])
+		}
+		q.Settings = append(q.Settings, settings.Assignment{Name: c.args[i], Value: c.args[i+1]})
+	}
 	return c.with(ctx, func(s *session) error {
-		q := control.SettingRequest{Key: c.arg(0), Value: c.arg(1)}
 		r, err := control.SettingsSet.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -73,8 +79,7 @@ func settingsSet(ctx ctx, c *call) error {
 
 func settingsReset(ctx ctx, c *call) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.SettingRequest{Key: c.arg(0)}
-		r, err := control.SettingsReset.Call(ctx, s, q, nil)
+		r, err := control.SettingsReset.Call(ctx, s, control.SettingsResetRequest{Keys: c.args}, nil)
 		if err != nil {
 			return err
 		}

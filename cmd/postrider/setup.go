@@ -262,7 +262,7 @@ func todo(r *setupReply) []string {
 	list := []string{
 		"Enter the DNS records above. The PTR records are entered by who gives you the address.",
 		"Get a certificate for " + r.Host + " that others trust, and name its files: " +
-			"postrider settings set tls.certificate FILE; postrider settings set tls.key FILE. " +
+			"postrider settings set tls.certificate FILE tls.key FILE. " +
 			"Until then the server shows one that it made itself.",
 		"Let TCP ports 25, 587, 465, 110 and 995 through the firewall.",
 		"Make the first account: postrider account add you@" + r.Domain,

@@ -132,6 +132,16 @@ func (s *Store) ReloadChanged() (bool, error) {
 	return true, s.Reload()
 }
 
+// Try says whether the certificates that a configuration names can be loaded
+// now. It makes none and changes nothing. Errors are those of Open.
+func Try(c Config) error {
+	if len(c.Certificates) == 0 && len(c.Keys) == 0 {
+		return nil
+	}
+	_, err := load(c)
+	return err
+}
+
 func stampOf(path string) (stamp, error) {
 	info, err := os.Stat(path)
 	if err != nil {

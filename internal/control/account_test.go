@@ -66,7 +66,7 @@ func TestAccountAddMakesPassword(t *testing.T) {
 
 func TestAccountDefaultQuota(t *testing.T) {
 	ctx, f := context.Background(), newFixture(t, false)
-	q := SettingRequest{Key: "quota.default", Value: "10M"}
+	q := one("quota.default", "10M")
 	if _, err := SettingsSet.Call(ctx, f, q, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"reflect"
+	"strings"
 
 	"postrider/internal/journal"
 	"postrider/internal/mail"
@@ -79,7 +80,16 @@ func (q AddressRequest) subject() string         { return q.Address }
 func (q AppPasswordRequest) subject() string     { return q.Address + " " + q.Name }
 func (q DomainRequest) subject() string          { return q.Name }
 func (q SettingRequest) subject() string         { return q.Key }
+func (q SettingsResetRequest) subject() string   { return strings.Join(q.Keys, " ") }
 func (q ConfigApplyRequest) subject() string     { return q.Name }
+
+func (q SettingsSetRequest) subject() string {
+	var names []string
+	for _, a := range q.Settings {
+		names = append(names, a.Name)
+	}
+	return strings.Join(names, " ")
+}
 
 // An Operation is an Op of any types.
 type Operation interface {
@@ -139,8 +149,8 @@ var (
 
 	SettingsList = quick("settings.list", reads, "shows settings and where they come from",
 		(*Control).settingsList)
-	SettingsSet   = quick("settings.set", writes, "changes a setting", (*Control).settingsSet)
-	SettingsReset = quick("settings.reset", writes, "gives a setting its default again",
+	SettingsSet   = quick("settings.set", writes, "changes settings", (*Control).settingsSet)
+	SettingsReset = quick("settings.reset", writes, "gives settings their defaults again",
 		(*Control).settingsReset)
 	ConfigExport = quick("config.export", reads, "writes the settings as a file",
 		(*Control).configExport)

@@ -6,11 +6,9 @@ import (
 	"postrider/internal/settings"
 )
 
-// A SettingRequest names a setting; an empty one means all where that is
-// possible.
+// A SettingRequest names a setting; an empty one means all.
 type SettingRequest struct {
-	Key   string `json:"key,omitempty"`
-	Value string `json:"value,omitempty"` // for settings.set
+	Key string `json:"key,omitempty"`
 }
 
 // SettingsListReply explains settings, in the order of the reference manual.
@@ -34,20 +32,30 @@ type SettingsReply struct {
 	Running bool `json:"running"`
 }
 
-func (c *Control) settingsSet(ctx context.Context, q SettingRequest) (SettingsReply, error) {
-	return c.changed(c.settings.Set(ctx, q.Key, q.Value))
+// SettingsSetRequest changes settings, all or none.
+type SettingsSetRequest struct {
+	Settings []settings.Assignment `json:"settings"`
 }
 
-func (c *Control) settingsReset(ctx context.Context, q SettingRequest) (SettingsReply, error) {
-	return c.changed(c.settings.Reset(ctx, q.Key))
+func (c *Control) settingsSet(ctx context.Context, q SettingsSetRequest) (SettingsReply, error) {
+	return c.changed(c.settings.SetAll(ctx, q.Settings))
 }
 
-func (c *Control) changed(change *settings.Change, err error) (SettingsReply, error) {
-	r := SettingsReply{Changes: []settings.Change{}, Running: c.host != nil}
-	if change != nil {
-		r.Changes = append(r.Changes, *change)
+// SettingsResetRequest resets settings, all or none.
+type SettingsResetRequest struct {
+	Keys []string `json:"keys"`
+}
+
+func (c *Control) settingsReset(ctx context.Context, q SettingsResetRequest) (
+	SettingsReply, error) {
+	return c.changed(c.settings.ResetAll(ctx, q.Keys))
+}
+
+func (c *Control) changed(changes []settings.Change, err error) (SettingsReply, error) {
+	if changes == nil {
+		changes = []settings.Change{}
 	}
-	return r, err
+	return SettingsReply{Changes: changes, Running: c.host != nil}, err
 }
 
 // ConfigExportRequest asks for the settings as a file.
@@ -77,10 +85,6 @@ type ConfigApplyRequest struct {
 }
 
 func (c *Control) configApply(ctx context.Context, q ConfigApplyRequest) (SettingsReply, error) {
-	changes, err := c.settings.Apply(ctx, q.Name, []byte(q.Content),
-		settings.ApplyOptions{Replace: q.Replace, DryRun: q.DryRun})
-	if changes == nil {
-		changes = []settings.Change{}
-	}
-	return SettingsReply{Changes: changes, Running: c.host != nil}, err
+	return c.changed(c.settings.Apply(ctx, q.Name, []byte(q.Content),
+		settings.ApplyOptions{Replace: q.Replace, DryRun: q.DryRun}))
 }

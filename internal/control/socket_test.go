@@ -74,8 +74,8 @@ func TestSocketAndDirectAreOne(t *testing.T) {
 		"domain.main":        DomainRequest{Name: "example.org"},
 		"domain.remove":      DomainRequest{Name: "example.com"},
 		"settings.list":      SettingRequest{Key: "smtp.max_size"},
-		"settings.set":       SettingRequest{Key: "smtp.max_size", Value: "1M"},
-		"settings.reset":     SettingRequest{Key: "smtp.nothing"},
+		"settings.set":       one("smtp.max_size", "1M"),
+		"settings.reset":     SettingsResetRequest{[]string{"smtp.nothing"}},
 		"config.export":      ConfigExportRequest{},
 		"config.apply":       ConfigApplyRequest{Name: "f", Content: "[pop]\nerrors = 5\n"},
 		"config.default":     None{},
@@ -273,14 +273,19 @@ func TestReplyNames(t *testing.T) {
 	}
 }
 
+// one asks for one setting to be changed.
+func one(key, value string) SettingsSetRequest {
+	return SettingsSetRequest{[]settings.Assignment{{Name: key, Value: value}}}
+}
+
 func TestSettingsThroughControl(t *testing.T) {
 	ctx, f := context.Background(), newFixture(t, true)
 	if err := f.settings.SetFlags([]string{"pop.errors=7"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := SettingsSet.Call(ctx, f, SettingRequest{Key: "pop.errors", Value: "9"}, nil)
+	_, err := SettingsSet.Call(ctx, f, one("pop.errors", "9"), nil)
 	wantKind(t, "fixed by a flag", err, mail.Conflict)
-	r, err := SettingsSet.Call(ctx, f, SettingRequest{Key: "smtp.errors", Value: "9"}, nil)
+	r, err := SettingsSet.Call(ctx, f, one("smtp.errors", "9"), nil)
 	if err != nil || len(r.Changes) != 1 || r.Changes[0].New != "9" || !r.Running {
 		t.Errorf("got %+v, %v; want one change to 9", r, err)
 	}

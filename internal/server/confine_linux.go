@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
+	"golang.org/x/sys/unix"
 
 	"postrider/internal/settings"
 )
@@ -58,3 +59,6 @@ func certDirs(path string) []string {
 
 func files(paths []string) []string { return split(paths, false) }
 func dirs(paths []string) []string  { return split(paths, true) }
+
+// mayRead says whether the user may read a file, Landlock aside.
+func mayRead(path string) bool { return unix.Access(path, unix.R_OK) == nil }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"postrider/internal/control"
+	"postrider/internal/settings"
 )
 
 // certificate writes a self-signed certificate with its key into one file.
@@ -60,13 +61,18 @@ func (f *fixture) shown(service string) string {
 	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 }
 
-func (f *fixture) set(key, value string) {
+func (f *fixture) set(key, value string, more ...settings.Assignment) {
 	f.t.Helper()
-	var reply control.SettingsReply
-	err := f.call("settings.set", control.SettingRequest{Key: key, Value: value}, &reply)
-	if err != nil {
+	if err := f.trySet(key, value, more...); err != nil {
 		f.t.Fatal(key, err)
 	}
+}
+
+func (f *fixture) trySet(key, value string, more ...settings.Assignment) error {
+	f.t.Helper()
+	q := control.SettingsSetRequest{Settings: append(more, settings.Assignment{
+		Name: key, Value: value})}
+	return f.call("settings.set", q, new(control.SettingsReply))
 }
 
 func (f *fixture) reload() ([]string, error) {
@@ -85,8 +91,11 @@ func TestReloadCertificates(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "cert.pem")
 	certificate(t, path, "one.test")
-	f.set("tls.key", path)
-	f.set("tls.certificate", path)
+	if err := f.trySet("tls.key", path); err == nil ||
+		!strings.Contains(err.Error(), "tls.key "+path) {
+		t.Errorf("half a change: got %v, want one with the command line for both", err)
+	}
+	f.set("tls.key", path, settings.Assignment{Name: "tls.certificate", Value: path})
 	if got := f.shown("pops"); got != "one.test" {
 		t.Errorf("after the setting: got %s, want one.test", got)
 	}
@@ -109,11 +118,7 @@ func TestReloadCertificates(t *testing.T) {
 	if got := f.shown("pops"); got != "two.test" {
 		t.Errorf("after a failed reload: got %s, want two.test", got)
 	}
-	f.set("tls.certificate", "")
-	if got := f.shown("pops"); got == "mx.test" { // tls.key is still set
-		t.Errorf("half a change was taken: got %s", got)
-	}
-	f.set("tls.key", "")
+	f.set("tls.certificate", "", settings.Assignment{Name: "tls.key"})
 	if got := f.shown("pops"); got != "mx.test" {
 		t.Errorf("reset: got %s, want mx.test", got)
 	}

@@ -131,6 +131,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	s.buildDoors()
 	s.onChange("log.", s.followLog)
 	s.onChange("tls.", s.followCerts)
+	s.Settings.Guard("tls.", s.tryCerts)
 	s.followLog()
 	s.Settings.Subscribe(s.changed)
 	return nil

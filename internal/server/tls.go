@@ -12,25 +12,20 @@ import (
 
 // certConfig is what the settings say of certificates.
 func (s *Server) certConfig() (certs.Config, error) {
-	v := s.Settings.Current()
-	version, err := certs.ParseVersion(v.String(settings.TLSMinVersion))
-	if err != nil {
-		return certs.Config{}, err
+	c, err := s.Certificates(s.Settings.Current())
+	c.Hosts = []string{s.Hostname()}
+	return c, err
+}
+
+// tryCerts guards changes of the settings. A confined server cannot open just
+// any file: one that its user may read is taken, and waits for a restart.
+func (s *Server) tryCerts(from, to *settings.Values) error {
+	err := s.TryCertificates(from, to)
+	path, ok := errors.AsType[*fs.PathError](err)
+	if ok && s.confined && errors.Is(err, fs.ErrPermission) && mayRead(path.Path) {
+		return nil
 	}
-	resolve := func(paths []string) []string {
-		var list []string
-		for _, p := range paths {
-			list = append(list, s.Dir.Resolve(p))
-		}
-		return list
-	}
-	return certs.Config{
-		Certificates: resolve(v.List(settings.TLSCertificate)),
-		Keys:         resolve(v.List(settings.TLSKey)),
-		SelfMade:     s.Dir.Resolve("tls.pem"),
-		Hosts:        []string{s.Hostname()},
-		MinVersion:   version,
-	}, nil
+	return err
 }
 
 func (s *Server) openCerts() error {

@@ -2,6 +2,9 @@ package settings
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"postrider/internal/mail"
 )
@@ -84,40 +87,79 @@ type Change struct {
 	Restart bool   `json:"restart"` // it takes effect at the next start
 }
 
-// Set changes one key in the database; it takes effect at once where no
-// restart is needed. NotFound for an unknown key, Invalid for a wrong value,
-// Conflict if a file or flag fixes the key. The change is nil if the value
-// is the same already.
+// An Assignment is a key with the value that it shall have.
+type Assignment struct {
+	Name  string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Set changes one key in the database; errors are those of SetAll. The change
+// is nil if the value is the same already.
 func (r *Registry) Set(ctx context.Context, name, text string) (*Change, error) {
+	return first(r.SetAll(ctx, []Assignment{{name, text}}))
+}
+
+// SetAll changes keys in the database, all or none; they take effect at once
+// where no restart is needed. NotFound for an unknown key, Invalid for a wrong
+// value or a key that is there twice, Conflict if a file or flag fixes a key,
+// or the error of a guard. It returns the changes in the order of the
+// reference manual, without those whose value is the same already.
+func (r *Registry) SetAll(ctx context.Context, list []Assignment) ([]Change, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, err := r.index(name)
-	if err != nil {
-		return nil, err
+	wanted := make(map[int]*slot, len(list))
+	for _, a := range list {
+		i, err := r.want(wanted, a.Name)
+		if err != nil {
+			return nil, err
+		}
+		s, wrong := table[i].parse(a.Value)
+		if wrong != "" {
+			return nil, mail.Errorf(mail.Invalid, table[i].complain(a.Value, wrong))
+		}
+		if err := r.mayChange(i); err != nil {
+			return nil, err
+		}
+		wanted[i] = &s
 	}
-	s, wrong := table[i].parse(text)
-	if wrong != "" {
-		return nil, mail.Errorf(mail.Invalid, table[i].complain(text, wrong))
-	}
-	if err := r.mayChange(i); err != nil {
-		return nil, err
-	}
-	return first(r.write(ctx, map[int]*slot{i: &s}))
+	return r.write(ctx, wanted)
 }
 
 // Reset removes one key from the database, so that its default holds. Errors
 // are those of Set.
 func (r *Registry) Reset(ctx context.Context, name string) (*Change, error) {
+	return first(r.ResetAll(ctx, []string{name}))
+}
+
+// ResetAll removes keys from the database, all or none. Errors are those of
+// SetAll.
+func (r *Registry) ResetAll(ctx context.Context, names []string) ([]Change, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	wanted := make(map[int]*slot, len(names))
+	for _, name := range names {
+		i, err := r.want(wanted, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.mayChange(i); err != nil {
+			return nil, err
+		}
+		wanted[i] = nil
+	}
+	return r.write(ctx, wanted)
+}
+
+// want finds a key that is not wanted already.
+func (r *Registry) want(wanted map[int]*slot, name string) (int, error) {
 	i, err := r.index(name)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if err := r.mayChange(i); err != nil {
-		return nil, err
+	if _, twice := wanted[i]; twice {
+		return 0, mail.Errorf(mail.Invalid, name+" is named twice")
 	}
-	return first(r.write(ctx, map[int]*slot{i: nil}))
+	return i, nil
 }
 
 func first(changes []Change, err error) (*Change, error) {
@@ -125,6 +167,40 @@ func first(changes []Change, err error) (*Change, error) {
 		return nil, err
 	}
 	return &changes[0], nil
+}
+
+// Guard has try called before Set, Reset or Apply change a key whose name
+// begins with prefix, with the state now and the one that the change leads to.
+// An error of try refuses the change as a whole. It is for what only the world
+// outside can tell, such as whether a file can be read. Try must not call the
+// registry.
+func (r *Registry) Guard(prefix string, try func(from, to *Values) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.guards = append(r.guards, guard{prefix, try})
+}
+
+type guard struct {
+	prefix string
+	try    func(from, to *Values) error
+}
+
+// tryChange asks the guards about a new state.
+func (r *Registry) tryChange(to *Values) error {
+	from := r.current.Load()
+	names := to.Changed(from)
+	for _, g := range r.guards {
+		concerned := slices.ContainsFunc(names, func(name string) bool {
+			return strings.HasPrefix(name, g.prefix)
+		})
+		if !concerned {
+			continue
+		}
+		if err := g.try(from, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayChange refuses a key that something stronger than the database fixes.
@@ -186,7 +262,7 @@ func (r *Registry) Apply(
 		}
 	}
 	if o.DryRun {
-		return r.changes(wanted), nil
+		return r.changes(wanted), r.tryChange(valuesOf(r.layersWith(wanted)))
 	}
 	return r.write(ctx, wanted)
 }
@@ -224,29 +300,43 @@ func (r *Registry) write(ctx context.Context, wanted map[int]*slot) ([]Change, e
 		return nil, nil
 	}
 	rows := make(map[string]*string, len(list))
-	layer := make(map[int]setting)
-	for i, s := range r.layers[Database] {
-		layer[i] = s
-	}
 	for _, c := range list {
 		i := r.names[c.Name]
-		s := wanted[i]
-		if s == nil {
+		if wanted[i] == nil {
 			rows[c.Name] = nil
-			delete(layer, i)
 			continue
 		}
-		text, err := r.toRow(&table[i], *s)
+		text, err := r.toRow(&table[i], *wanted[i])
 		if err != nil {
 			return nil, err
 		}
 		rows[c.Name] = &text
-		layer[i] = setting{*s, "database"}
+	}
+	layers := r.layersWith(wanted)
+	if err := r.tryChange(valuesOf(layers)); err != nil {
+		return nil, err
 	}
 	if err := r.store.WriteSettings(ctx, rows); err != nil {
 		return nil, err
 	}
-	r.layers[Database] = layer
+	r.layers = layers
 	r.rebuild()
 	return list, nil
+}
+
+// layersWith are the layers as they will be with what is wanted in the
+// database; mu is held.
+func (r *Registry) layersWith(wanted map[int]*slot) layers {
+	next := r.layers
+	database := make(map[int]setting, len(next[Database])+len(wanted))
+	maps.Copy(database, next[Database])
+	for i, s := range wanted {
+		if s == nil {
+			delete(database, i)
+		} else {
+			database[i] = setting{*s, "database"}
+		}
+	}
+	next[Database] = database
+	return next
 }

@@ -71,12 +71,16 @@ type Registry struct {
 	current atomic.Pointer[Values]
 
 	mu      sync.Mutex // held while a change is made, also over the database's write
-	layers  [sources]map[int]setting
+	layers  layers
 	store   Store
 	sealer  Sealer
 	started *Values // the state that keys with Restart were read from
 	subs    []*subscriber
+	guards  []guard
 }
+
+// layers are what each source says.
+type layers [sources]map[int]setting
 
 type subscriber struct{ hear func(from, to *Values) }
 
@@ -251,9 +255,11 @@ func (r *Registry) toRow(k *Key, s slot) (string, error) {
 }
 
 // effective tells which source holds for a key; mu is held.
-func (r *Registry) effective(i int) (Source, setting) {
+func (r *Registry) effective(i int) (Source, setting) { return r.layers.effective(i) }
+
+func (l *layers) effective(i int) (Source, setting) {
 	for s := Flag; s > Default; s-- {
-		if v, ok := r.layers[s][i]; ok {
+		if v, ok := l[s][i]; ok {
 			return s, v
 		}
 	}
@@ -261,15 +267,20 @@ func (r *Registry) effective(i int) (Source, setting) {
 	return Default, setting{s, "default"}
 }
 
+// valuesOf is the state that layers make together.
+func valuesOf(l layers) *Values {
+	v := new(Values)
+	for i := range table {
+		_, s := l.effective(i)
+		v.slots[i] = s.slot
+	}
+	return v
+}
+
 // rebuild makes the current state from the layers and tells subscribers; mu
 // is held.
 func (r *Registry) rebuild() {
-	from := r.current.Load()
-	to := new(Values)
-	for i := range table {
-		_, v := r.effective(i)
-		to.slots[i] = v.slot
-	}
+	from, to := r.current.Load(), valuesOf(r.layers)
 	if len(to.Changed(from)) == 0 {
 		return
 	}

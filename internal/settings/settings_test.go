@@ -426,6 +426,67 @@ func TestSetAndReset(t *testing.T) {
 	}
 }
 
+// Several keys change together or not at all, and a guard may refuse.
+func TestSetAll(t *testing.T) {
+	ctx := t.Context()
+	r, m := attached(t, nil)
+	if err := r.SetFlags([]string{"pop.errors=7"}); err != nil {
+		t.Fatal(err)
+	}
+	refusal := errors.New("these do not fit")
+	var tried []string
+	r.Guard("tls.", func(from, to *Values) error {
+		tried = append(tried, from.Changed(to)...)
+		if len(to.List(TLSCertificate)) != len(to.List(TLSKey)) {
+			return refusal
+		}
+		return nil
+	})
+	hops := Assignment{"smtp.max_hops", "9"}
+	tests := []struct {
+		name string
+		list []Assignment
+		ok   func(error) bool
+	}{
+		{"unknown", []Assignment{hops, {"no.such", "1"}}, kind(mail.NotFound)},
+		{"wrong", []Assignment{hops, {"smtp.errors", "many"}}, kind(mail.Invalid)},
+		{"twice", []Assignment{hops, hops}, kind(mail.Invalid)},
+		{"fixed", []Assignment{hops, {"pop.errors", "8"}}, kind(mail.Conflict)},
+		{"guarded", []Assignment{hops, {"tls.key", "k.pem"}},
+			func(err error) bool { return errors.Is(err, refusal) }},
+	}
+	for _, tt := range tests {
+		if _, err := r.SetAll(ctx, tt.list); !tt.ok(err) {
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+		if len(m.rows) > 0 || r.Current().Int(SMTPMaxHops) == 9 {
+			t.Errorf("%s: something was changed: %v", tt.name, m.rows)
+		}
+	}
+	dry := ApplyOptions{DryRun: true}
+	if _, err := r.Apply(ctx, "f", []byte("[tls]\nkey = [\"k\"]\n"), dry); !errors.Is(err, refusal) {
+		t.Errorf("dry run: got %v, want the guard's refusal", err)
+	}
+	changes, err := r.SetAll(ctx, []Assignment{{"tls.key", "k.pem"}, {"tls.certificate", "c.pem"}, hops})
+	if err != nil || len(changes) != 3 || len(m.rows) != 3 {
+		t.Errorf("got %v, %v, rows %v; want three changes", changes, err, m.rows)
+	}
+	tried = nil
+	if _, err := r.Set(ctx, "smtp.max_hops", "10"); err != nil || len(tried) > 0 {
+		t.Errorf("a key that is not guarded: %v, tried %v", err, tried)
+	}
+	if _, err := r.Reset(ctx, "tls.key"); !errors.Is(err, refusal) {
+		t.Errorf("half a reset: got %v, want the guard's refusal", err)
+	}
+	if _, err := r.ResetAll(ctx, []string{"tls.key", "tls.certificate"}); err != nil {
+		t.Errorf("reset: %v", err)
+	}
+}
+
+func kind(want mail.Kind) func(error) bool {
+	return func(err error) bool { return err != nil && mail.KindOf(err) == want }
+}
+
 func TestDatabaseProblems(t *testing.T) {
 	r := New()
 	problems, err := r.Attach(t.Context(), &memory{rows: map[string]string{
