@@ -61,9 +61,20 @@ func (o Op[Q, R]) serve(ctx context.Context, c *Control, raw []byte,
 		c.log.Log(ctx, journal.Low, o.name+" failed", "subject", subjectOf(q), "error", err)
 		return nil, err
 	}
-	c.log.Log(ctx, o.level, o.name, "subject", subjectOf(q))
+	level := o.level
+	if d, ok := any(q).(interface{ onlyLooks() bool }); ok && d.onlyLooks() {
+		level = reads
+	}
+	c.log.Log(ctx, level, o.name, "subject", subjectOf(q))
 	return json.Marshal(r)
 }
+
+// Requests of operations that change something can ask for less: these say
+// whether this one only looks what there is or would be.
+
+func (q AccountImportRequest) onlyLooks() bool { return q.DryRun }
+func (q ConfigApplyRequest) onlyLooks() bool   { return q.DryRun }
+func (q CheckRequest) onlyLooks() bool         { return !q.Repair }
 
 // subjectOf is what a request is about, for the log.
 func subjectOf(q any) string {

@@ -2,11 +2,13 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/settings"
 	"postrider/internal/store"
@@ -271,6 +274,47 @@ func TestReplyNames(t *testing.T) {
 			t.Errorf("%s has no doc", o.Name())
 		}
 	}
+}
+
+// What changes something is in the log at level 2, what only looks is not.
+func TestOperationsLogged(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, true)
+	var out bytes.Buffer
+	f.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: journal.Major}))
+	file := ConfigApplyRequest{Name: "f.toml", Content: "[smtp]\nerrors = 5\n"}
+	table := AccountImportRequest{Content: "UserName\tPassword\ncarol\tx\n"}
+	dryFile, dryTable := file, table
+	dryFile.DryRun, dryTable.DryRun = true, true
+	tests := []struct {
+		name string
+		call func() error
+		want string
+	}{
+		{"list", func() error { return do(ctx, f, AccountList, AccountListRequest{}) }, ""},
+		{"apply", func() error { return do(ctx, f, ConfigApply, file) }, "config.apply subject=f.toml"},
+		{"dry apply", func() error { return do(ctx, f, ConfigApply, dryFile) }, ""},
+		{"import", func() error { return do(ctx, f, AccountImport, table) }, "account.import"},
+		{"dry import", func() error { return do(ctx, f, AccountImport, dryTable) }, ""},
+		{"check", func() error { return do(ctx, f, Check, CheckRequest{}) }, ""},
+		{"repair", func() error { return do(ctx, f, Check, CheckRequest{Repair: true}) }, "check"},
+		{"set", func() error { return do(ctx, f, SettingsSet, one("pop.errors", "4")) },
+			"settings.set subject=pop.errors"},
+	}
+	for _, tt := range tests {
+		out.Reset()
+		if err := tt.call(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got := out.String(); !strings.Contains(got, "msg="+tt.want) && tt.want != "" ||
+			got != "" && tt.want == "" {
+			t.Errorf("%s: got record %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func do[Q, R any](ctx context.Context, c Caller, o Op[Q, R], q Q) error {
+	_, err := o.Call(ctx, c, q, nil)
+	return err
 }
 
 // one asks for one setting to be changed.
