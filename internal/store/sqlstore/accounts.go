@@ -94,7 +94,7 @@ func (t *tx) insertAccount(id mail.AccountID, a *store.Account, uidValidity uint
 	}
 	err := t.exec(`INSERT INTO account (`+accountColumns+`, domain)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, int64(id), a.Address.Key(),
-		a.FullName, a.Enabled, a.Login, a.Quota, int(a.APOP), a.Volume, max(a.Version, 1), a.Notify,
+		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, max(a.Version, 1), a.Notify,
 		created.UnixMicro(), t.now.UnixMicro(), a.Address.Domain)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (t *tx) insertAccount(id mail.AccountID, a *store.Account, uidValidity uint
 func (t *tx) updateAccount(a *store.Account) error {
 	n, err := t.changed(`UPDATE account SET full_name = $2, enabled = $3, login = $4, quota = $5,
 		apop = $6, volume = $7, version = $8, notify = $9, changed = $10 WHERE id = $1`, int64(a.ID),
-		a.FullName, a.Enabled, a.Login, a.Quota, int(a.APOP), a.Volume, a.Version, a.Notify,
+		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, a.Version, a.Notify,
 		t.now.UnixMicro())
 	if err == nil && n == 0 {
 		err = notFound("no such account")

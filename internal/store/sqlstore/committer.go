@@ -60,9 +60,10 @@ type committer struct {
 	// The rest belongs to the loop's goroutine.
 	stmts    map[string]*sql.Stmt
 	batch    uint64
-	durable  uint64
-	full     bool // synchronous=FULL is set
-	mustFull bool // the last batch failed: pass its number durably
+	held     uint64 // the last batch that the database holds: not one that failed
+	durable  uint64 // the last one it holds durably
+	full     bool   // synchronous=FULL is set
+	mustFull bool   // the last batch failed: pass its number durably
 	counters *counterCache
 	finished chan struct{}
 }
@@ -116,11 +117,10 @@ func (c *committer) next() (ops []*op, between []func()) {
 	}
 	between, c.between = c.between, nil
 	ops, c.waiting = take(c.waiting, maxBatchOps)
-	if len(ops) < maxBatchOps {
-		var bulk []*op
-		bulk, c.later = take(c.later, maxBatchBulk)
-		ops = append(ops, bulk...)
-	}
+	// One at least, so that nobody starves, whatever the load.
+	var bulk []*op
+	bulk, c.later = take(c.later, max(1, min(maxBatchBulk, maxBatchOps-len(ops))))
+	ops = append(ops, bulk...)
 	return ops, between
 }
 
@@ -173,6 +173,7 @@ func (c *committer) commit(ops []*op) *tx {
 			return t
 		default:
 			c.mustFull = false
+			c.held = c.batch
 			if full {
 				c.durable = c.batch
 			}
@@ -190,7 +191,10 @@ func (c *committer) attempt(t *tx, ops []*op, full bool) (bad *op, err error) {
 	}
 	for _, o := range ops {
 		before := t.writes
-		if o.err = o.run(t); o.err != nil && t.writes != before {
+		o.err = o.run(t)
+		// After some errors of its own SQLite has rolled back already, and
+		// what follows would be committed statement by statement.
+		if o.err != nil && (t.writes != before || mail.KindOf(o.err) == mail.Internal) {
 			c.rollback(t)
 			return o, nil
 		}
@@ -227,7 +231,7 @@ func (c *committer) begin(ctx context.Context, full bool) error {
 		}
 		c.full = full
 	}
-	return c.plain(ctx, "BEGIN IMMEDIATE")
+	return c.plain(ctx, c.s.dialect.begin())
 }
 
 // plain runs a statement of the transaction itself.
@@ -305,7 +309,7 @@ type tx struct {
 	ctx     context.Context
 	now     time.Time
 	blobs   blob.Batch
-	writes  int
+	writes  int // what a rollback has to undo, in rows or in memory
 	touched map[mail.AccountID]*counters
 	events  map[mail.AccountID]mail.ModSeq
 	after   []func() // run once the batch is committed

@@ -99,6 +99,7 @@ func (t *tx) mailbox(n *counters, a mail.AccountID, id mail.MailboxID) (*store.M
 // change notes that a mailbox and its account get a new ModSeq, which it
 // returns.
 func (t *tx) change(n *counters, m *store.Mailbox) mail.ModSeq {
+	t.writes++
 	n.usage.ModSeq++
 	m.ModSeq = n.usage.ModSeq
 	n.dirty = true

@@ -71,7 +71,7 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 	if len(m.targets) == 0 {
 		return nil
 	}
-	loc, err := t.blobs.Add(d.group(targets), d.Body, m.append(nil))
+	loc, err := t.blobs.Add(d.group(t, targets), d.Body, m.append(nil))
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 // place draws the numbers of one target and counts it, or says why it is
 // refused.
 func (d *delivery) place(t *tx, target *store.Target) (recordTarget, error) {
-	a, err := d.s.accountByID(t.ctx, target.Account)
+	a, err := t.account(d.s, target.Account)
 	if err != nil {
 		return recordTarget{}, err
 	}
@@ -142,9 +142,9 @@ func (d *delivery) emailID() mail.EmailID {
 }
 
 // group is the volume directory of the first recipient that is bound to one.
-func (d *delivery) group(targets []store.Target) int {
+func (d *delivery) group(t *tx, targets []store.Target) int {
 	for i := range targets {
-		a, err := d.s.accountByID(context.Background(), targets[i].Account)
+		a, err := t.account(d.s, targets[i].Account)
 		if err == nil && a.Volume != 0 {
 			return a.Volume
 		}

@@ -126,24 +126,18 @@ func (s *Store) Account(ctx context.Context, addr mail.Address) (*store.Account,
 	return a, nil
 }
 
-// accountByID is Account for those who know the number.
-func (s *Store) accountByID(ctx context.Context, id mail.AccountID) (*store.Account, error) {
+// account is Store.Account for the committer, which knows the number. It
+// waits for no reader's connection. What the transaction itself may have
+// written is not kept.
+func (t *tx) account(s *Store, id mail.AccountID) (*store.Account, error) {
 	d := &s.directory
 	d.mu.RLock()
-	a, gen := d.byID[id], d.gen
+	a := d.byID[id]
 	d.mu.RUnlock()
 	if a != nil {
 		return a, nil
 	}
-	st, err := s.prepared(ctx, `SELECT `+accountColumns+` FROM account WHERE id = $1`)
-	if err != nil {
-		return nil, err
-	}
-	if a, err = scanAccount(st.QueryRowContext(ctx, int64(id))); err != nil {
-		return nil, err
-	}
-	d.keep(a, gen)
-	return a, nil
+	return scanAccount(t.row(`SELECT `+accountColumns+` FROM account WHERE id = $1`, int64(id)))
 }
 
 func (d *directory) keep(a *store.Account, gen uint64) {
@@ -206,6 +200,15 @@ func (s *Store) MainDomain(ctx context.Context) (string, error) {
 	return "", err
 }
 
+// number is how a truth value is stored: engines differ in what else they
+// take for an integer.
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // Domains implements store.Store.
 func (s *Store) Domains(ctx context.Context) ([]store.Domain, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT name, main, created FROM domain ORDER BY name`)
@@ -244,7 +247,7 @@ func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 			}
 		}
 		return t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
-			d.Main || mains == 0, t.now.UnixMicro())
+			number(d.Main || mains == 0), t.now.UnixMicro())
 	})
 }
 

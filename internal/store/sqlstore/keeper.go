@@ -15,9 +15,14 @@ const (
 	// often is better: each holds up everybody for a few milliseconds, and
 	// pages that many batches have touched are moved once.
 	checkpointWrites = 100_000
-	tracesEvery      = 5 * time.Second
-	sweepEvery       = time.Hour
-	snapshotEvery    = time.Minute
+	// maxLogBytes is the length of the log above which a checkpoint waits a
+	// moment for readers, so that it can begin anew.
+	maxLogBytes   = 256 << 20
+	tracesEvery   = 5 * time.Second
+	sweepEvery    = time.Hour
+	snapshotEvery = time.Minute
+	// restAfter is how many checkpointEvery without writing make a rest.
+	restAfter = 6
 )
 
 // A keeper does the background work of a store: checkpoints, traces,
@@ -74,7 +79,7 @@ func (k *keeper) snapshotSoon() { k.changed.Store(true) }
 func (s *Store) keepCheckpoints(ctx context.Context) {
 	tick := time.NewTicker(checkpointEvery)
 	defer tick.Stop()
-	for {
+	for idle := 0; ; idle++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -82,9 +87,23 @@ func (s *Store) keepCheckpoints(ctx context.Context) {
 		case <-s.keeper.soon:
 		}
 		if s.keeper.writes.Swap(0) > 0 {
+			idle = 0
 			s.checkpoint(false)
 		}
+		if idle == restAfter {
+			s.shrink(ctx)
+		}
 	}
+}
+
+// shrink gives back the writer's cache of pages, which is of use under load
+// only.
+func (s *Store) shrink(ctx context.Context) {
+	s.committer.pause(func() {
+		if err := s.dialect.shrink(ctx, s.committer.conn); err != nil && ctx.Err() == nil {
+			s.log.Warn("giving back memory", "error", err)
+		}
+	})
 }
 
 // checkpoint runs one checkpoint. Closing says that the committer has ended.
@@ -92,7 +111,7 @@ func (s *Store) checkpoint(closing bool) {
 	ctx := context.Background()
 	c := s.committer
 	if closing {
-		if _, err := s.dialect.checkpoint(ctx, c.conn, true); err != nil {
+		if _, _, err := s.dialect.checkpoint(ctx, c.conn, true); err != nil {
 			s.log.Warn("last checkpoint", "error", err)
 		}
 		s.blobs.Settled(c.durable)
@@ -103,12 +122,16 @@ func (s *Store) checkpoint(closing bool) {
 		return
 	}
 	c.pause(func() {
-		all, err := s.dialect.checkpoint(ctx, c.conn, false)
+		all, length, err := s.dialect.checkpoint(ctx, c.conn, false)
+		if err == nil && length > s.maxLog {
+			// There was a reader each time that the log could have begun anew.
+			all, _, err = s.dialect.checkpoint(ctx, c.conn, true)
+		}
 		if err != nil {
 			s.log.Warn("checkpoint", "error", err)
 		}
 		if all && err == nil {
-			c.durable = c.batch
+			c.durable = c.held
 			s.blobs.Settled(c.durable)
 		}
 	})
@@ -127,7 +150,7 @@ func (s *Store) background(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	_, err = s.dialect.checkpoint(ctx, k.conn, false)
+	_, _, err = s.dialect.checkpoint(ctx, k.conn, false)
 	return err
 }
 

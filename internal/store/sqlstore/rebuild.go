@@ -40,7 +40,7 @@ func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, e
 		s.closeDatabases()
 		return aside, err
 	}
-	if _, err := s.dialect.checkpoint(ctx, s.committer.conn, true); err != nil {
+	if _, _, err := s.dialect.checkpoint(ctx, s.committer.conn, true); err != nil {
 		s.closeDatabases()
 		return aside, err
 	}
@@ -112,7 +112,7 @@ func (s *Store) restoreState(t *tx, snap *snapshot, p store.Progress) error {
 func (s *Store) writeState(t *tx, snap *snapshot) error {
 	for _, d := range snap.Domains {
 		if err := t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
-			d.Main, d.Created.UnixMicro()); err != nil {
+			number(d.Main), d.Created.UnixMicro()); err != nil {
 			return err
 		}
 	}

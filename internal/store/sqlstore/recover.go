@@ -107,7 +107,7 @@ func (s *Store) takeIn(t *tx, r *replay, last bool) error {
 	r.records = r.records[:0]
 	t.touched, t.events = nil, nil
 	if last {
-		c.batch, c.durable = r.batch, r.batch
+		c.batch, c.held, c.durable = r.batch, r.batch, r.batch
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -17,18 +18,30 @@ type dialect interface {
 	types() []string
 	// open opens a pool of connections; the writer's has one.
 	open(path string, conns int, cacheKB int) (*sql.DB, error)
+	// begin is the statement that begins the committer's transaction.
+	begin() string
 	// sync chooses, before a transaction, whether its commit is flushed.
 	sync(ctx context.Context, c *sql.Conn, full bool) error
 	// checkpoint moves what was committed into the main file and reports
-	// whether everything committed before is now durable. With restart it
-	// makes the log start anew, which may wait for readers.
-	checkpoint(ctx context.Context, c *sql.Conn, restart bool) (all bool, err error)
+	// whether everything committed before is now durable, and how long the
+	// log is. With restart it makes the log begin anew, for which it waits
+	// for readers, restartWait at most.
+	checkpoint(ctx context.Context, c *sql.Conn, restart bool) (all bool, logBytes int64,
+		err error)
+	// shrink gives back the memory of a connection that it can do without.
+	shrink(ctx context.Context, c *sql.Conn) error
 	// full says whether err tells of a full disk, after which a rollback
 	// leaves everything as it was.
 	full(err error) bool
 	// verify asks the engine itself whether its files are sound.
 	verify(ctx context.Context, c *sql.Conn) error
 }
+
+// idleTime is how long a connection without work is kept.
+const idleTime = time.Minute
+
+// pageSize is SQLite's default, in bytes.
+const pageSize = 4096
 
 // sqliteDialect keeps the database in one file with a write-ahead log.
 type sqliteDialect struct{}
@@ -43,7 +56,7 @@ func (sqliteDialect) types() []string {
 func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		"journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(0)",
-		"busy_timeout(10000)", "foreign_keys(OFF)", "fullfsync(1)",
+		fmt.Sprintf("busy_timeout(%d)", busyMS), "foreign_keys(OFF)", "fullfsync(1)",
 		// A confined server can open no temporary files.
 		"temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", cacheKB),
@@ -55,8 +68,11 @@ func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
+	db.SetConnMaxIdleTime(idleTime) // with its cache
 	return db, nil
 }
+
+func (sqliteDialect) begin() string { return "BEGIN IMMEDIATE" }
 
 func (sqliteDialect) sync(ctx context.Context, c *sql.Conn, full bool) error {
 	mode := "PRAGMA synchronous=NORMAL"
@@ -67,14 +83,37 @@ func (sqliteDialect) sync(ctx context.Context, c *sql.Conn, full bool) error {
 	return err
 }
 
-func (sqliteDialect) checkpoint(ctx context.Context, c *sql.Conn, restart bool) (bool, error) {
+// What waits for whom, in milliseconds. Only a checkpoint that restarts the
+// log ever has to wait, since there is one writer.
+const (
+	busyMS      = 10_000
+	restartWait = 20
+)
+
+func (sqliteDialect) checkpoint(ctx context.Context, c *sql.Conn, restart bool) (
+	all bool, logBytes int64, err error) {
 	mode := "PRAGMA wal_checkpoint(PASSIVE)"
 	if restart {
 		mode = "PRAGMA wal_checkpoint(RESTART)"
+		_, err := c.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", restartWait))
+		if err != nil {
+			return false, 0, err
+		}
+		defer func() {
+			_, again := c.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", busyMS))
+			err = errors.Join(err, again)
+		}()
 	}
-	var busy, log, done int
-	err := c.QueryRowContext(ctx, mode).Scan(&busy, &log, &done)
-	return busy == 0 && log == done, err
+	var busy, log, done int64
+	if err := c.QueryRowContext(ctx, mode).Scan(&busy, &log, &done); err != nil {
+		return false, 0, err
+	}
+	return busy == 0 && log == done, log * pageSize, nil
+}
+
+func (sqliteDialect) shrink(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, "PRAGMA shrink_memory")
+	return err
 }
 
 func (sqliteDialect) full(err error) bool {

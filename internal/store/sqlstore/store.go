@@ -72,6 +72,7 @@ type Store struct {
 	hub       hub
 	space     *spaceGuard
 	keeper    keeper
+	maxLog    int64 // bytes
 
 	mu      sync.Mutex
 	traces  []pendingTrace
@@ -106,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // open is Open without recovery and without goroutines.
 func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, dialect: sqliteDialect{}, blobs: cfg.Blobs, log: cfg.Log, now: cfg.Now,
-		fatal: cfg.Fatal, space: newSpaceGuard(filepath.Dir(cfg.Path))}
+		fatal: cfg.Fatal, maxLog: maxLogBytes, space: newSpaceGuard(filepath.Dir(cfg.Path))}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -160,9 +161,11 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err := row.Scan(&batch); err != nil {
 		return err
 	}
-	c.batch = uint64(batch)
-	err = conn.QueryRowContext(ctx, `SELECT max(coalesce((SELECT max(id) FROM email), 0),
-		coalesce((SELECT max(id) FROM blob), 0), coalesce((SELECT max(id) FROM trace), 0))`).Scan(&last)
+	c.batch, c.held = uint64(batch), uint64(batch)
+	err = conn.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM (
+		SELECT max(id) AS id FROM email UNION ALL SELECT max(id) FROM blob
+		UNION ALL SELECT max(id) FROM trace
+		UNION ALL SELECT value FROM state WHERE name = 'id') AS used`).Scan(&last)
 	s.ids.start(last, s.now)
 	return err
 }
