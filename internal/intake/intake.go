@@ -59,6 +59,11 @@ type Transaction interface {
 	// Commit judges, routes and stores. When it returns without error,
 	// the message is durable and a 250 may be said.
 	Commit(ctx context.Context) (*Receipt, error)
+	// Refuse gives up with a refusal that is the door's own, as of wrong line
+	// ends or of a size that is known before the end. It is recorded and
+	// traced like one of the hall's. After Refuse, Commit or Abort it does
+	// nothing.
+	Refuse(ctx context.Context, r *mail.Reply)
 	// Abort gives up; it may be called at any time, also after Commit.
 	Abort()
 }

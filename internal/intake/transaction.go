@@ -203,6 +203,16 @@ func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 	return nil, r
 }
 
+// Refuse implements Transaction.
+func (t *transaction) Refuse(ctx context.Context, r *mail.Reply) {
+	if t.done {
+		return
+	}
+	t.refused(ctx, r)
+	t.tell(r)
+	t.Abort()
+}
+
 // refused leaves the record of a message that is not taken.
 func (t *transaction) refused(ctx context.Context, r *mail.Reply) {
 	t.h.refused(ctx, &t.v, "message refused", t.from, r)

@@ -502,3 +502,44 @@ func TestIDs(t *testing.T) {
 		last = id
 	}
 }
+
+// A refusal of the door's own leaves a record and a trace, once.
+func TestRefuse(t *testing.T) {
+	f := newFixture(t)
+	tx, err := f.From(t.Context(), stranger(), addr("x@example.net"), mail.MailParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"bob@example.org", "alice@example.org"} {
+		if err := tx.Rcpt(t.Context(), addr(to), mail.RcptParams{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Write([]byte(letter)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		tx.Refuse(t.Context(), mail.NewReply(554, "5.6.0", "bare LF"))
+	}
+	tx.Abort()
+	traces := f.traces(t)
+	if len(traces) != 1 || len(traces[0].Recipients) != 2 || traces[0].From != "x@example.net" {
+		t.Fatalf("got %+v, want one trace with two recipients", traces)
+	}
+	for _, r := range traces[0].Recipients {
+		if r.Outcome != "refused" || r.Reason != "bare LF" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if got := f.mails(t, "bob@example.org"); len(got) > 0 {
+		t.Errorf("got %q delivered", got)
+	}
+	log := f.close()
+	if n := strings.Count(log, " 1 intake message refused "); n != 1 ||
+		!strings.Contains(log, "code=554 reason=\"bare LF\"") {
+		t.Errorf("got %d records: %s", n, log)
+	}
+}

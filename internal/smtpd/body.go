@@ -16,27 +16,27 @@ func (s *session) data(ctx context.Context, _ []byte) *mail.Reply {
 		return replyBinary
 	}
 	if err := s.tx.Open(ctx); err != nil {
-		return s.drop(s.refusal(err), false)
+		return s.drop(ctx, s.refusal(err), false)
 	}
 	s.write(replyStart)
-	size, bare, err := s.readData()
+	size, bare, err := s.readData(ctx)
 	switch {
 	case err != nil:
-		return s.broken(err, bare)
+		return s.broken(ctx, err, bare)
 	case bare != 0:
 		// After such a message it is not certain where the peer thinks that
 		// it ended; no further command is taken from it.
 		s.closing = true
-		return s.drop(replyBareLine, true)
+		return s.drop(ctx, replyBareLine, true)
 	case s.tooBig(size):
-		return s.drop(replyTooBig, true)
+		return s.drop(ctx, replyTooBig, true)
 	}
 	return s.commit(ctx, size)
 }
 
 // readData hands the message to the hall up to its end. When the message
 // will be refused in any case, the rest is read and thrown away.
-func (s *session) readData() (size int64, bare smtp.Bare, err error) {
+func (s *session) readData(ctx context.Context) (size int64, bare smtp.Bare, err error) {
 	var d smtp.Decoder
 	r := s.conn.Reader()
 	writing := true
@@ -58,9 +58,14 @@ func (s *session) readData() (size int64, bare smtp.Bare, err error) {
 		if end {
 			return size, d.Bare(), nil
 		}
-		if writing && (d.Bare() != 0 || s.tooBig(size)) {
+		switch { // the hall may have its memory back at once
+		case !writing:
+		case d.Bare() != 0:
 			writing = false
-			s.tx.Abort()
+			s.tx.Refuse(ctx, replyBareLine)
+		case s.tooBig(size):
+			writing = false
+			s.tx.Refuse(ctx, replyTooBig)
 		}
 	}
 }
@@ -82,10 +87,9 @@ func (s *session) tooBig(size int64) bool {
 
 // drop ends the transaction with a refusal of the message. When that was
 // whole, LMTP says it once for each recipient.
-func (s *session) drop(r *mail.Reply, whole bool) *mail.Reply {
-	if r == replyBareLine || r == replyTooBig { // else the hall has its record
-		s.log().Info("message refused", s.attrs(
-			slog.String("remote", s.visitor.Remote.String()), slog.String("reply", r.Error()))...)
+func (s *session) drop(ctx context.Context, r *mail.Reply, whole bool) *mail.Reply {
+	if r == replyBareLine || r == replyTooBig { // of all others the hall knows
+		s.tx.Refuse(ctx, r)
 	}
 	if whole && s.srv.cfg.Mode == LMTP {
 		for range s.rcpts - 1 {
@@ -97,7 +101,7 @@ func (s *session) drop(r *mail.Reply, whole bool) *mail.Reply {
 }
 
 // broken is the end of a session that failed within a message.
-func (s *session) broken(err error, bare smtp.Bare) *mail.Reply {
+func (s *session) broken(ctx context.Context, err error, bare smtp.Bare) *mail.Reply {
 	s.closing = true
 	s.log().Info("message broken off", s.attrs(
 		slog.String("remote", s.visitor.Remote.String()),
@@ -108,7 +112,7 @@ func (s *session) broken(err error, bare smtp.Bare) *mail.Reply {
 		return nil
 	case bare != 0:
 		// Who ends messages otherwise waits for this answer.
-		return s.drop(replyBareLine, true)
+		return s.drop(ctx, replyBareLine, true)
 	}
 	s.forget()
 	return replyTimeout
@@ -118,7 +122,7 @@ func (s *session) broken(err error, bare smtp.Bare) *mail.Reply {
 func (s *session) commit(ctx context.Context, size int64) *mail.Reply {
 	receipt, err := s.tx.Commit(ctx)
 	if err != nil {
-		return s.drop(s.refusal(err), true)
+		return s.drop(ctx, s.refusal(err), true)
 	}
 	rcpts := s.rcpts
 	s.forget()
@@ -153,13 +157,13 @@ func (s *session) bdat(ctx context.Context, args []byte) *mail.Reply {
 	}
 	refusal := s.beginChunk(ctx, size, last)
 	if err := s.readChunk(size, refusal == nil); err != nil {
-		return s.broken(err, 0)
+		return s.broken(ctx, err, 0)
 	}
 	switch {
 	case refusal != nil:
 		return refusal
 	case !s.binary && s.body.lines.Bare(last) != 0:
-		return s.drop(replyBareLine, last)
+		return s.drop(ctx, replyBareLine, last)
 	case last:
 		return s.commit(ctx, s.body.size)
 	}
@@ -172,14 +176,14 @@ func (s *session) beginChunk(ctx context.Context, size int64, last bool) *mail.R
 	case chunked:
 	case recipients:
 		if err := s.tx.Open(ctx); err != nil {
-			return s.drop(s.refusal(err), last)
+			return s.drop(ctx, s.refusal(err), last)
 		}
 		s.phase = chunked
 	default:
 		return s.outOfOrder(recipients)
 	}
 	if s.tooBig(s.body.size + size) {
-		return s.drop(replyTooBig, last)
+		return s.drop(ctx, replyTooBig, last)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type fakeHall struct {
 	mu       sync.Mutex
 	messages []*fakeMessage
 	aborted  int
+	refused  []string // what the door refused by itself
 }
 
 type fakeMessage struct {
@@ -93,6 +94,12 @@ func (h *fakeHall) last() *fakeMessage {
 		return nil
 	}
 	return h.messages[len(h.messages)-1]
+}
+
+func (h *fakeHall) refusals() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.refused, "; ")
 }
 
 func (h *fakeHall) counts() (accepted, aborted int) {
@@ -174,6 +181,15 @@ func (t *fakeTx) Commit(context.Context) (*intake.Receipt, error) {
 		r.Recipients = append(r.Recipients, reply)
 	}
 	return r, nil
+}
+
+func (t *fakeTx) Refuse(_ context.Context, r *mail.Reply) {
+	t.hall.mu.Lock()
+	defer t.hall.mu.Unlock()
+	if t.fail == nil && !t.done {
+		t.fail = r
+		t.hall.refused = append(t.hall.refused, r.Error())
+	}
 }
 
 func (t *fakeTx) Abort() {

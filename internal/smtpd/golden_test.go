@@ -32,6 +32,7 @@ import (
 //	params …      its parameters
 //	count N       that many messages were accepted
 //	aborted N     and so many transactions given up
+//	refused TEXT  what the hall was told of refusals that are the door's own
 //	log-lacks S   no log record holds S
 //	limit NAME VALUE   changes a limit of the running server
 //	shutdown      the server begins to stop
@@ -215,6 +216,8 @@ func (b *bench) do(words []string) error {
 		return nil
 	case "count":
 		got = strconv.Itoa(accepted)
+	case "refused":
+		got = b.hall.refusals()
 	case "aborted":
 		got = strconv.Itoa(aborted)
 	default:
