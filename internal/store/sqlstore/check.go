@@ -3,7 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -17,6 +19,8 @@ type checker struct {
 	repair   bool
 	progress store.Progress
 	problems []store.Problem
+	newest   int64                    // the highest email id when the check began
+	emails   map[mail.AccountID]int64 // up to newest, that entries led to
 }
 
 // maxProblems bounds what Check reports; a store with more is to be rebuilt.
@@ -28,8 +32,12 @@ func (s *Store) Check(ctx context.Context, repair bool, p store.Progress) ([]sto
 	if p == nil {
 		p = func(string, int64, int64) {}
 	}
-	k := &checker{s: s, ctx: ctx, repair: repair, progress: p}
-	for _, step := range []func() error{k.engine, k.accounts, k.strays, k.bodies} {
+	k := &checker{s: s, ctx: ctx, repair: repair, progress: p, emails: map[mail.AccountID]int64{}}
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM email`).Scan(&k.newest)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func() error{k.engine, k.accounts, k.unlisted, k.strays, k.bodies} {
 		if err := step(); err != nil {
 			return k.problems, err
 		}
@@ -101,18 +109,32 @@ func (k *checker) ids(query string, after int64) ([]int64, error) {
 
 // An audit is what an account's rows add up to.
 type audit struct {
-	id      mail.AccountID
-	usage   store.Usage // as counted
-	boxes   map[mail.MailboxID]*store.Mailbox
-	refs    map[int64]int64 // entries of each email
-	strays  []strayEntry    // entries without email
-	wrong   []func(*tx, *counters) error
-	modseqs mail.ModSeq
+	id       mail.AccountID
+	usage    store.Usage // as counted
+	boxes    map[mail.MailboxID]*store.Mailbox
+	emails   map[mail.EmailID]*references
+	old      int64 // emails that were there when the check began
+	problems []store.Problem
+	wrong    []func(*tx) error // mend the problems
+	modseqs  mail.ModSeq
 }
 
-type strayEntry struct {
-	mailbox mail.MailboxID
-	uid     mail.UID
+// references are how many entries an email says it has, and has.
+type references struct{ said, has int64 }
+
+// An auditor reads rows: a read transaction, or the committer's connection.
+type auditor interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// note adds a problem, with what mends it if anything does.
+func (a *audit) note(mend func(*tx) error, part, format string, args ...any) {
+	if mend != nil {
+		a.wrong = append(a.wrong, mend)
+	}
+	a.problems = append(a.problems, store.Problem{What: fmt.Sprintf(format, args...),
+		Where: strings.TrimSpace(fmt.Sprintf("account %d %s", a.id, part)), Repaired: mend != nil})
 }
 
 func (k *checker) account(id mail.AccountID) error {
@@ -120,115 +142,164 @@ func (k *checker) account(id mail.AccountID) error {
 	if err != nil {
 		return err
 	}
-	a := &audit{id: id, boxes: map[mail.MailboxID]*store.Mailbox{}, refs: map[int64]int64{}}
-	err = k.audit(x, a)
+	a, err := k.audit(x, id)
 	x.Rollback()
-	if err != nil || len(a.wrong) == 0 || !k.repair {
-		return err
+	if err == nil && len(a.wrong) > 0 && k.repair {
+		a, err = k.mend(id)
 	}
-	return k.s.committer.do(inDatabase, true, func(t *tx) error {
-		n, err := t.counters(id)
-		if err != nil {
-			return err
-		}
-		for _, mend := range a.wrong {
-			if err := mend(t, n); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (k *checker) audit(x *sql.Tx, a *audit) error {
-	if err := k.countEntries(x, a); err != nil {
-		return err
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // removed since it was listed
 	}
-	if err := k.compareMailboxes(x, a); err != nil {
-		return err
-	}
-	if err := k.countEmails(x, a); err != nil {
-		return err
-	}
-	var have store.Usage
-	err := x.QueryRowContext(k.ctx, `SELECT messages, bytes, modseq FROM drop_usage
-		WHERE account = $1`, int64(a.id)).Scan(&have.Messages, &have.Bytes, &have.ModSeq)
 	if err != nil {
 		return err
 	}
-	a.usage.ModSeq = max(have.ModSeq, a.modseqs)
-	if have != a.usage {
-		want := a.usage
-		k.found(k.repair, fmt.Sprintf("account %d", a.id), "usage says %+v, the messages %+v", have, want)
-		a.wrong = append(a.wrong, func(t *tx, n *counters) error {
-			n.usage, n.dirty = want, true
-			return t.exec(`UPDATE drop_usage SET messages = $2, bytes = $3, modseq = $4
-				WHERE account = $1`, int64(a.id), want.Messages, want.Bytes, int64(want.ModSeq))
-		})
+	k.emails[id] = a.old
+	for _, p := range a.problems {
+		k.found(p.Repaired && k.repair, p.Where, "%s", p.What)
 	}
 	return nil
 }
 
-func (k *checker) countEntries(x *sql.Tx, a *audit) error {
-	rows, err := x.QueryContext(k.ctx, `SELECT n.mailbox, n.uid, n.email, n.flags, n.modseq,
-		n.size, coalesce(e.size, -1) FROM entry n
-		LEFT JOIN email e ON e.account = n.account AND e.id = n.email WHERE n.account = $1`, int64(a.id))
+// mend audits an account once more where nothing can change meanwhile, and
+// mends what it finds: what was counted a moment ago may be wrong by now.
+func (k *checker) mend(id mail.AccountID) (a *audit, err error) {
+	err = k.s.committer.do(inDatabase, true, func(t *tx) (err error) {
+		if err := t.flushCounters(); err != nil {
+			return err
+		}
+		if a, err = k.audit(t.c.conn, id); err != nil {
+			return err
+		}
+		for _, mend := range a.wrong {
+			if err := mend(t); err != nil {
+				return err
+			}
+		}
+		delete(t.c.counters.byAccount, id)
+		delete(t.touched, id)
+		return nil
+	})
+	return a, err
+}
+
+func (k *checker) audit(x auditor, id mail.AccountID) (*audit, error) {
+	a := &audit{id: id, boxes: map[mail.MailboxID]*store.Mailbox{},
+		emails: map[mail.EmailID]*references{}}
+	if err := k.countEntries(x, a); err != nil {
+		return nil, err
+	}
+	if err := k.compareMailboxes(x, a); err != nil {
+		return nil, err
+	}
+	for email, r := range a.emails {
+		if r.said != r.has {
+			a.note(func(t *tx) error {
+				return t.exec(`UPDATE email SET refs = $3 WHERE account = $1 AND id = $2`, int64(id),
+					int64(email), r.has)
+			}, "email "+email.String(), "it counts %d entries and has %d", r.said, r.has)
+		}
+	}
+	var have store.Usage
+	err := x.QueryRowContext(k.ctx, `SELECT messages, bytes, modseq FROM drop_usage
+		WHERE account = $1`, int64(id)).Scan(&have.Messages, &have.Bytes, &have.ModSeq)
+	if err != nil {
+		return nil, err
+	}
+	a.usage.ModSeq = max(have.ModSeq, a.modseqs)
+	if want := a.usage; have != want {
+		a.note(func(t *tx) error {
+			return t.exec(`UPDATE drop_usage SET messages = $2, bytes = $3, modseq = $4
+				WHERE account = $1`, int64(id), want.Messages, want.Bytes, int64(want.ModSeq))
+		}, "", "usage says %+v, the messages %+v", have, want)
+	}
+	return a, nil
+}
+
+// An entryRow is an entry with what its message says; size and body are -1
+// where there is none.
+type entryRow struct {
+	box                        mail.MailboxID
+	uid                        mail.UID
+	email                      mail.EmailID
+	flags                      mail.Flags
+	modseq                     mail.ModSeq
+	listed, size, refs, prefix int64
+	body                       int64
+}
+
+func (e *entryRow) where() string { return fmt.Sprintf("mailbox %d uid %d", e.box, e.uid) }
+
+const auditQuery = `SELECT n.mailbox, n.uid, n.email, n.flags, n.modseq, n.size,
+	coalesce(e.size, -1), coalesce(e.refs, 0), coalesce(length(e.prefix), 0),
+	coalesce(b.size, -1) FROM entry n
+	LEFT JOIN email e ON e.account = n.account AND e.id = n.email
+	LEFT JOIN blob b ON b.id = e.blob WHERE n.account = $1`
+
+// countEntries reaches the messages through the entries: there is no index of
+// messages by account.
+func (k *checker) countEntries(x auditor, a *audit) error {
+	rows, err := x.QueryContext(k.ctx, auditQuery, int64(a.id))
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var box mail.MailboxID
-		var uid mail.UID
-		var flags mail.Flags
-		var modseq mail.ModSeq
-		var email, listed, size int64
-		if err := rows.Scan(&box, &uid, &email, &flags, &modseq, &listed, &size); err != nil {
+		var e entryRow
+		if err := rows.Scan(&e.box, &e.uid, &e.email, &e.flags, &e.modseq, &e.listed, &e.size,
+			&e.refs, &e.prefix, &e.body); err != nil {
 			return err
 		}
-		if size < 0 {
-			a.strays = append(a.strays, strayEntry{box, uid})
+		if e.size < 0 {
+			a.note(func(t *tx) error {
+				return t.exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
+					int64(a.id), int64(e.box), int64(e.uid))
+			}, e.where(), "the entry has no message")
 			continue
 		}
-		if listed != size {
-			k.wrongSize(a, strayEntry{box, uid}, listed, size)
-		}
-		m := a.boxes[box]
-		if m == nil {
-			m = &store.Mailbox{Account: a.id, ID: box}
-			a.boxes[box] = m
-		}
-		m.Messages++
-		m.Bytes += size
-		m.UIDNext = max(m.UIDNext, uid+1)
-		m.ModSeq = max(m.ModSeq, modseq)
-		if flags&mail.Seen == 0 {
-			m.Unseen++
-		}
-		a.modseqs = max(a.modseqs, modseq)
-		a.refs[email]++
-	}
-	for _, st := range a.strays {
-		k.found(k.repair, fmt.Sprintf("account %d mailbox %d uid %d", a.id, st.mailbox, st.uid),
-			"the entry has no message")
-		a.wrong = append(a.wrong, func(t *tx, _ *counters) error {
-			return t.exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
-				int64(a.id), int64(st.mailbox), int64(st.uid))
-		})
+		k.countEntry(a, &e)
 	}
 	return rows.Err()
 }
 
-func (k *checker) wrongSize(a *audit, e strayEntry, listed, size int64) {
-	k.found(k.repair, fmt.Sprintf("account %d mailbox %d uid %d", a.id, e.mailbox, e.uid),
-		"the entry says %d bytes, the message has %d", listed, size)
-	a.wrong = append(a.wrong, func(t *tx, _ *counters) error {
-		return t.exec(`UPDATE entry SET size = $4 WHERE account = $1 AND mailbox = $2 AND uid = $3`,
-			int64(a.id), int64(e.mailbox), int64(e.uid), size)
-	})
+func (k *checker) countEntry(a *audit, e *entryRow) {
+	if e.listed != e.size {
+		a.note(func(t *tx) error {
+			return t.exec(`UPDATE entry SET size = $4 WHERE account = $1 AND mailbox = $2
+				AND uid = $3`, int64(a.id), int64(e.box), int64(e.uid), e.size)
+		}, e.where(), "the entry says %d bytes, the message has %d", e.listed, e.size)
+	}
+	m := a.boxes[e.box]
+	if m == nil {
+		m = &store.Mailbox{Account: a.id, ID: e.box}
+		a.boxes[e.box] = m
+	}
+	m.Messages++
+	m.Bytes += e.size
+	m.UIDNext = max(m.UIDNext, e.uid+1)
+	m.ModSeq = max(m.ModSeq, e.modseq)
+	if e.flags&mail.Seen == 0 {
+		m.Unseen++
+	}
+	a.modseqs = max(a.modseqs, e.modseq)
+	if r := a.emails[e.email]; r != nil {
+		r.has++
+		return
+	}
+	a.emails[e.email] = &references{said: e.refs, has: 1}
+	a.usage.Messages++
+	a.usage.Bytes += e.size
+	if int64(e.email) <= k.newest {
+		a.old++
+	}
+	if e.body < 0 {
+		a.note(nil, "email "+e.email.String(), "the message's body is not known any more")
+	} else if e.size != e.prefix+e.body {
+		a.note(nil, "email "+e.email.String(), "the size is %d, prefix and body have %d", e.size,
+			e.prefix+e.body)
+	}
 }
 
-func (k *checker) compareMailboxes(x *sql.Tx, a *audit) error {
+func (k *checker) compareMailboxes(x auditor, a *audit) error {
 	rows, err := x.QueryContext(k.ctx, `SELECT `+mailboxColumns+` FROM mailbox WHERE account = $1`,
 		int64(a.id))
 	if err != nil {
@@ -251,63 +322,97 @@ func (k *checker) compareMailboxes(x *sql.Tx, a *audit) error {
 		if want == *have {
 			continue
 		}
-		k.found(k.repair, fmt.Sprintf("account %d mailbox %d", a.id, have.ID),
-			"the counters say %+v, the entries %+v", *have, want)
-		a.wrong = append(a.wrong, func(t *tx, n *counters) error {
-			n.mailboxes[want.ID] = &want
+		a.note(func(t *tx) error {
 			return t.exec(`UPDATE mailbox SET uidnext = $3, modseq = $4, messages = $5, unseen = $6,
 				bytes = $7 WHERE account = $1 AND id = $2`, int64(a.id), int64(want.ID),
 				int64(want.UIDNext), int64(want.ModSeq), want.Messages, want.Unseen, want.Bytes)
-		})
+		}, fmt.Sprintf("mailbox %d", have.ID), "the counters say %+v, the entries %+v", *have, want)
 	}
-	for id, counted := range a.boxes {
-		k.found(k.repair, fmt.Sprintf("account %d mailbox %d", a.id, id), "entries without a mailbox")
-		a.wrong = append(a.wrong, func(t *tx, n *counters) error {
-			box, err := t.recoveredMailbox(n, a.id, id)
-			if err != nil {
-				return err
-			}
-			t.change(n, box)
-			box.UIDNext, box.Messages = counted.UIDNext, counted.Messages
-			box.Unseen, box.Bytes = counted.Unseen, counted.Bytes
-			return nil
-		})
+	for id, m := range a.boxes {
+		a.note(func(t *tx) error {
+			return t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, int64(a.id), int64(id),
+				recoveredName(id), t.now.Unix(), int64(m.UIDNext), int64(m.ModSeq), m.Messages,
+				m.Unseen, m.Bytes)
+		}, fmt.Sprintf("mailbox %d", id), "entries without a mailbox")
 	}
 	return rows.Err()
 }
 
-func (k *checker) countEmails(x *sql.Tx, a *audit) error {
-	rows, err := x.QueryContext(k.ctx, `SELECT e.id, e.refs, e.size, length(e.prefix),
-		coalesce(b.size, -1) FROM email e LEFT JOIN blob b ON b.id = e.blob WHERE e.account = $1`,
-		int64(a.id))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, refs, size, prefix, body int64
-		if err := rows.Scan(&id, &refs, &size, &prefix, &body); err != nil {
+// unlisted finds messages that no mailbox has. All messages are counted by
+// account in one pass; only where there are more than the entries led to are
+// they looked at one by one.
+func (k *checker) unlisted() error {
+	counts := map[mail.AccountID]int64{}
+	after, n := int64(-1<<63), maxRows
+	for n == maxRows {
+		rows, err := k.s.read.QueryContext(k.ctx, `SELECT id, account FROM email
+			WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`, after, k.newest, maxRows)
+		if err != nil {
 			return err
 		}
-		where := fmt.Sprintf("account %d email %s", a.id, mail.EmailID(id))
-		if body < 0 {
-			k.found(false, where, "the message's body is not known any more")
-		} else if size != prefix+body {
-			k.found(false, where, "the size is %d, prefix and body have %d", size, prefix+body)
+		for n = 0; rows.Next(); n++ {
+			var account mail.AccountID
+			if err := rows.Scan(&after, &account); err != nil {
+				rows.Close()
+				return err
+			}
+			counts[account]++
 		}
-		a.usage.Messages++
-		a.usage.Bytes += size
-		want := a.refs[id]
-		delete(a.refs, id)
-		if refs == want {
-			continue
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return err
 		}
-		k.found(k.repair, where, "it counts %d entries and has %d", refs, want)
-		a.wrong = append(a.wrong, func(t *tx, _ *counters) error {
-			return t.exec(`UPDATE email SET refs = $3 WHERE account = $1 AND id = $2`, int64(a.id), id, want)
+	}
+	for account, n := range counts {
+		if led, ok := k.emails[account]; ok && n > led {
+			if err := k.unlistedOf(account); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (k *checker) unlistedOf(id mail.AccountID) error {
+	type stray struct{ email, blob int64 }
+	var list []stray
+	read := func(x auditor) error {
+		list = nil
+		rows, err := x.QueryContext(k.ctx, `SELECT id, blob FROM email WHERE account = $1
+			AND id NOT IN (SELECT email FROM entry WHERE account = $1)`, int64(id))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s stray
+			if err := rows.Scan(&s.email, &s.blob); err != nil {
+				return err
+			}
+			list = append(list, s)
+		}
+		return rows.Err()
+	}
+	err := read(k.s.read)
+	if err == nil && len(list) > 0 && k.repair {
+		err = k.s.committer.do(inDatabase, true, func(t *tx) error {
+			if err := read(t.c.conn); err != nil {
+				return err
+			}
+			for _, s := range list {
+				if err := t.dropEmail(id, s.email, s.blob); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
-	return rows.Err()
+	for _, s := range list {
+		k.found(k.repair, fmt.Sprintf("account %d email %s", id, mail.EmailID(s.email)),
+			"no mailbox has the message")
+	}
+	return err
 }
 
 // strays finds messages of accounts that are neither there nor being purged.

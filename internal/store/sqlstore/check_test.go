@@ -32,6 +32,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			(SELECT email FROM entry WHERE uid = 1)`},
 		{name: "entry without mailbox", want: "without a mailbox",
 			damage: `UPDATE entry SET mailbox = 5 WHERE uid = 1`},
+		{name: "message without entry", want: "no mailbox has", damage: `DELETE FROM entry WHERE uid = 1`},
 		{name: "mail of nobody", want: "does not exist", damage: `DELETE FROM account WHERE id = 1`},
 		{name: "lost body", want: "not known any more", damage: `DELETE FROM blob`, lasting: true},
 		{name: "wrong place", want: "cannot be read", damage: `UPDATE blob SET place = place + 1`,

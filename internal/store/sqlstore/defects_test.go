@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -167,5 +168,72 @@ func TestEngineErrorEndsTransaction(t *testing.T) {
 	}
 	if ok, err := s.IsLocal(context.Background(), "b.example"); err != nil || !ok {
 		t.Errorf("the domain: got %v, %v; want it", ok, err)
+	}
+}
+
+// TestRepairWhileServing repairs a counter while mail comes in: no number
+// that was given out meanwhile is taken back.
+func TestRepairWhileServing(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	ids := addUsers(t, s, 1)
+	ctx := context.Background()
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := deliver(s, []byte("x"), ids[0]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		err := s.committer.do(inDatabase, false, func(t *tx) error {
+			if err := t.flushCounters(); err != nil {
+				return err
+			}
+			delete(t.c.counters.byAccount, ids[0])
+			delete(t.touched, ids[0])
+			return t.exec(`UPDATE mailbox SET unseen = unseen + 1`)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Check(ctx, true, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	group.Wait()
+	storetest.Clean(t, s)
+}
+
+// TestAuditUsesIndexes: an audit that walked through all messages for every
+// account would never end on a large server.
+func TestAuditUsesIndexes(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	rows, err := s.read.Query(`EXPLAIN QUERY PLAN `+auditQuery, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(step, "SEARCH ") {
+			t.Errorf("the audit's plan has %q, want searches only", step)
+		}
 	}
 }

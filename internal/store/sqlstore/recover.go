@@ -160,10 +160,12 @@ func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte)
 	return t.insertTarget(m, r, format, parsed)
 }
 
+func recoveredName(id mail.MailboxID) string { return fmt.Sprintf("Recovered-%d", id) }
+
 // recoveredMailbox makes a mailbox whose name is not known any more.
 func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (
 	*store.Mailbox, error) {
-	m := &store.Mailbox{Account: a, ID: id, Name: fmt.Sprintf("Recovered-%d", id),
+	m := &store.Mailbox{Account: a, ID: id, Name: recoveredName(id),
 		UIDValidity: uint32(t.now.Unix()), UIDNext: 1, ModSeq: 1}
 	n.mailboxes[id] = m
 	return m, t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
