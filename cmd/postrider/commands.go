@@ -214,6 +214,17 @@ func mailCommands() []command {
 			run:      showLog,
 		},
 		{
+			name: "log level", args: "[[COMPONENT] LEVEL]", max: 2, flags: []string{"for"},
+			short: "show or change how much the running server logs",
+			long: "Levels are 1 failures, 2 also major events, 3 also problems, 4 also each message " +
+				"and session, 5 everything; \"" + settingsLevel + "\" is that of the settings again. " +
+				"Without a component the level of all is changed. The change ends by itself; settings " +
+				"stay as they are. Exit status 5 tells that no server runs.",
+			examples: []string{"postrider log level", "postrider log level smtp 5 --for 1h",
+				"postrider log level settings"},
+			run: logLevel,
+		},
+		{
 			name: "check", max: 0, flags: []string{"repair", "config"},
 			short: "prove that everything stored is sound",
 			long: "Exit status 6 tells that damage was found. --repair mends what can be mended; " +

@@ -97,6 +97,12 @@ func (c *call) candidates(before []string, last string) []string {
 	return list
 }
 
+// components are parts of the server that log under their names.
+func components() []string {
+	return []string{"auth", "control", "intake", "lmtp", "pop", "pops", "server", "settings", "smtp",
+		"store", "submission", "submissions", "tls"}
+}
+
 // argumentsOf is what may stand for an argument of a command that has so many
 // before it.
 func argumentsOf(cmd *command, before int) []string {
@@ -108,6 +114,14 @@ func argumentsOf(cmd *command, before int) []string {
 		key = before%2 == 0
 	case "settings reset":
 		key = true
+	case "log level":
+		levels := []string{"1", "2", "3", "4", "5", settingsLevel}
+		switch before {
+		case 0:
+			return append(levels, components()...)
+		case 1:
+			return levels
+		}
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
 	}

@@ -34,6 +34,7 @@ type options struct {
 	lines         int
 	level         int
 	component     string
+	during        string
 	host          string
 	addresses     list
 	main          bool
@@ -78,6 +79,8 @@ func (c *call) flags() *flag.FlagSet {
 	fs.IntVar(&o.lines, "lines", 50, "`N` so many of the last records")
 	fs.IntVar(&o.level, "level", 0, "`N` only records of level N (1 failures … 5 all) and below")
 	fs.StringVar(&o.component, "component", "", "`NAME` only records of this part, such as smtp")
+	fs.StringVar(&o.during, "for", "", "`TIME` how long, such as 10m, 1h or 2d; else until the "+
+		"server ends")
 	fs.StringVar(&o.host, "host", "", "`NAME` the server's own name; else mail.DOMAIN")
 	fs.Var(&o.addresses, "address", "`IP` under which the server is reached; may be repeated")
 	fs.BoolVar(&o.main, "main", false, "make it the main domain")

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/settings"
 	"postrider/internal/store"
@@ -48,6 +49,10 @@ type Host interface {
 	// Reload reads certificates and settings again. The notes say what
 	// needs a restart.
 	Reload(ctx context.Context) (notes []string, err error)
+	// LogLevels lists the components that log, by name.
+	LogLevels() []journal.ComponentLevel
+	// SetLogLevel is Set of journal.Journal.
+	SetLogLevel(component string, level int, until time.Time) error
 }
 
 // Config is what a Control works with.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postrider/internal/auth"
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/settings"
 	"postrider/internal/store"
@@ -204,7 +205,22 @@ func (f *fakePasswords) MakeAppPassword(name string) (store.Credential, string, 
 }
 
 // fakeHost is a running server.
-type fakeHost struct{ stopped bool }
+type fakeHost struct {
+	stopped bool
+	level   string // the last that was set
+}
+
+func (h *fakeHost) LogLevels() []journal.ComponentLevel {
+	return []journal.ComponentLevel{{Component: "pop", Level: 3}, {Component: "smtp", Level: 3}}
+}
+
+func (h *fakeHost) SetLogLevel(component string, level int, until time.Time) error {
+	if level > 5 {
+		return mail.Errorf(mail.Invalid, "want a level from 1 to 5")
+	}
+	h.level = fmt.Sprintf("%s %d %s", component, level, until.Format("2006-01-02 15:04"))
+	return nil
+}
 
 func (h *fakeHost) Status(context.Context) (ServerStatus, error) {
 	return ServerStatus{PID: 1, Listeners: []Listener{{Service: "smtp", Address: "[::1]:25"}}}, nil

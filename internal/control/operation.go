@@ -172,6 +172,11 @@ var (
 	Check = long("check", writes, "proves the invariants of the store", (*Control).check)
 	Trace = quick("trace", reads, "tells what happened to a message", (*Control).trace)
 
+	LogLevels = quick("log.levels", reads, "lists what the running server logs of each component",
+		(*Control).logLevels)
+	LogLevelSet = quick("log.level", writes, "changes what the running server logs, for a time",
+		(*Control).logLevelSet)
+
 	Status = quick("server.status", reads, "tells how the server is", (*Control).status)
 	Stop   = quick("server.stop", writes, "stops the server", (*Control).stop)
 	Reload = quick("server.reload", writes, "reads certificates and settings again", (*Control).reload)
@@ -186,7 +191,7 @@ func Operations() []Operation {
 		DomainAdd, DomainList, DomainMain, DomainRemove,
 		SettingsList, SettingsSet, SettingsReset, ConfigExport, ConfigApply,
 		ConfigDefault,
-		Check, Trace,
+		Check, Trace, LogLevels, LogLevelSet,
 		Status, Stop, Reload,
 	}
 }

@@ -84,6 +84,8 @@ func TestSocketAndDirectAreOne(t *testing.T) {
 		"config.default":     None{},
 		"check":              CheckRequest{},
 		"trace":              TraceRequest{ID: "t1"},
+		"log.levels":         None{},
+		"log.level":          LogLevelRequest{Component: "smtp", Level: 5, ForSeconds: 60},
 		"server.status":      None{},
 		"server.stop":        None{},
 		"server.reload":      None{},
@@ -315,6 +317,36 @@ func TestOperationsLogged(t *testing.T) {
 func do[Q, R any](ctx context.Context, c Caller, o Op[Q, R], q Q) error {
 	_, err := o.Call(ctx, c, q, nil)
 	return err
+}
+
+func TestLogLevel(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, true)
+	tests := []struct {
+		name string
+		q    LogLevelRequest
+		kind mail.Kind
+		want string
+	}{
+		{"one", LogLevelRequest{"smtp", 5, 3600}, 0, "smtp 5 2026-03-01 13:00"},
+		{"all, without end", LogLevelRequest{Level: 4}, 0, " 4 0001-01-01 00:00"},
+		{"taken back", LogLevelRequest{Component: "pop"}, 0, "pop 0 0001-01-01 00:00"},
+		{"unknown", LogLevelRequest{"smpt", 5, 0}, mail.NotFound, ""},
+		{"too long", LogLevelRequest{"smtp", 5, 1 << 40}, mail.Invalid, ""},
+		{"too much", LogLevelRequest{"smtp", 6, 0}, mail.Invalid, ""},
+	}
+	for _, tt := range tests {
+		f.host.level = ""
+		_, err := LogLevelSet.Call(ctx, f, tt.q, nil)
+		if tt.want == "" {
+			wantKind(t, tt.name, err, tt.kind)
+		} else if err != nil || f.host.level != tt.want {
+			t.Errorf("%s: got %q, %v; want %q", tt.name, f.host.level, err, tt.want)
+		}
+	}
+	_, err := LogLevels.Call(ctx, newFixture(t, false), None{}, nil)
+	wantKind(t, "no server", err, mail.Unreachable)
+	_, err = LogLevelSet.Call(ctx, newFixture(t, false), LogLevelRequest{Level: 5}, nil)
+	wantKind(t, "no server", err, mail.Unreachable)
 }
 
 // one asks for one setting to be changed.

@@ -123,12 +123,23 @@ func (j *Journal) For(name string) *slog.Logger {
 
 // levelOf is the number that holds for a component; mu is held.
 func (j *Journal) levelOf(name string) int {
+	if o, ok := j.override(name); ok {
+		return o.level
+	}
+	return j.configured(name)
+}
+
+// override is what Set has set for a component; mu is held.
+func (j *Journal) override(name string) (override, bool) {
 	if o, ok := j.overrides[name]; ok {
-		return o.level
+		return o, true
 	}
-	if o, ok := j.overrides[""]; ok {
-		return o.level
-	}
+	o, ok := j.overrides[""]
+	return o, ok
+}
+
+// configured is what the settings say of a component; mu is held.
+func (j *Journal) configured(name string) int {
 	if n, ok := j.levels[name]; ok {
 		return n
 	}
@@ -151,9 +162,10 @@ func (j *Journal) Configure(base int, levels map[string]int) {
 	j.update()
 }
 
-// Set changes the level of a component, or of all for the name "", until a
-// time, or until the next start for the zero time. Level 0 takes an earlier
-// Set back. Invalid for a level outside 0 to 5.
+// Set changes the level of a component until a time, or until the next start
+// for the zero time. Level 0 takes an earlier Set back. The name "" is all
+// components, also those that were set one by one. Invalid for a level outside
+// 0 to 5.
 func (j *Journal) Set(name string, level int, until time.Time) error {
 	if level < 0 || level > 5 {
 		return mail.Errorf(mail.Invalid, "want a log level from 1 to 5, or 0 for that of the settings")
@@ -161,6 +173,9 @@ func (j *Journal) Set(name string, level int, until time.Time) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.overrides, name)
+	if name == "" {
+		clear(j.overrides)
+	}
 	if level > 0 {
 		j.overrides[name] = override{level, until}
 	}
@@ -173,7 +188,9 @@ func (j *Journal) Set(name string, level int, until time.Time) error {
 type ComponentLevel struct {
 	Component string    `json:"component"`
 	Level     int       `json:"level"`
-	Until     time.Time `json:"until,omitzero"` // when a level set while running ends
+	Settings  int       `json:"settings_level"` // what the settings say
+	Changed   bool      `json:"changed"`        // Set has set the level
+	Until     time.Time `json:"until,omitzero"` // when that ends; zero: at the next start
 }
 
 // Levels lists all components that have logged or may log, by name.
@@ -182,11 +199,9 @@ func (j *Journal) Levels() []ComponentLevel {
 	defer j.mu.Unlock()
 	var list []ComponentLevel
 	for _, name := range slices.Sorted(maps.Keys(j.components)) {
-		l := ComponentLevel{Component: name, Level: j.levelOf(name)}
-		if o, ok := j.overrides[name]; ok {
-			l.Until = o.until
-		} else {
-			l.Until = j.overrides[""].until
+		l := ComponentLevel{Component: name, Level: j.levelOf(name), Settings: j.configured(name)}
+		if o, ok := j.override(name); ok {
+			l.Changed, l.Until = true, o.until
 		}
 		list = append(list, l)
 	}

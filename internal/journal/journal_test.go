@@ -182,10 +182,13 @@ func TestLevelsWhileRunning(t *testing.T) {
 			}
 		}
 		check("start", 3, 1)
-		j.Set("smtp", 5, time.Now().Add(time.Hour))
+		j.Set("smtp", 1, time.Time{})
 		j.Set("", 4, time.Now().Add(2*time.Hour))
+		check("all set", 4, 4)
+		j.Set("smtp", 5, time.Now().Add(time.Hour))
 		check("set", 5, 4)
 		if l := j.Levels(); len(l) != 2 || l[0].Component != "pop" || l[0].Level != 4 ||
+			!l[0].Changed || l[0].Settings != 1 || l[1].Settings != 3 ||
 			!l[1].Until.Equal(time.Now().Add(time.Hour)) {
 			t.Errorf("levels: %+v", l)
 		}

@@ -110,7 +110,13 @@ func (s *Server) openJournal(cfg engine.Config) error {
 		Directory: cfg.Dir.Resolve(v.String(settings.LogDirectory)),
 		Keep:      v.Duration(settings.LogKeep), Level: v.Int(settings.LogLevel), Levels: levels,
 		Stderr: s.options.Stderr})
-	return err
+	if err != nil {
+		return err
+	}
+	for _, seldom := range []string{"settings", "tls"} {
+		s.logger(seldom) // so that its level can be set before its first record
+	}
+	return nil
 }
 
 func (s *Server) logger(component string) *slog.Logger { return s.journal.For(component) }
