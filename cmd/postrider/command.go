@@ -16,8 +16,9 @@ type command struct {
 	args     string // as the help shows them
 	min, max int    // how many there must and may be
 	flags    []string
-	short    string // what it does, in a few words
-	long     string // what else to know
+	about    map[string]string // flags whose meaning here is more than their general text
+	short    string            // what it does, in a few words
+	long     string            // what else to know
 	examples []string
 	run      func(context.Context, *call) error
 }

@@ -100,6 +100,8 @@ func accountPartCommands() []command {
 		{
 			name: "account import", args: "FILE", min: 1, max: 1,
 			flags: []string{"dry-run", "domain", "format"},
+			about: map[string]string{"domain": "`NAME` where names without a domain belong; else in the " +
+				"main domain"},
 			short: "make and change accounts from a table",
 			long: "The table is that of SIMS Loader: columns separated by TAB, their names in the " +
 				"first line: UserName or Account, FullName or RealName, Password, AccountEnabled, " +
@@ -182,6 +184,7 @@ func settingsCommands() []command {
 		},
 		{
 			name: "config export", max: 0, flags: []string{"all", "config"},
+			about: map[string]string{"all": "also settings that have their default"},
 			short: "write the settings as a file",
 			run:   configExport,
 		},
@@ -207,6 +210,8 @@ func mailCommands() []command {
 		{
 			name: "log", max: 0,
 			flags: []string{"follow", "f", "lines", "all", "level", "component", "config"},
+			about: map[string]string{"all": "every record that is kept, not only the last",
+				"json": "a JSON object for each record, a line each"},
 			short: "show the log",
 			long: "It reads the log files in the data directory, and needs no running server. With " +
 				"--follow it goes on until it is interrupted.",

@@ -93,7 +93,11 @@ func (c *call) printCommand(w io.Writer, cmd *command) {
 		fmt.Fprintf(w, "%s\n", fold(cmd.long, 80))
 	}
 	fmt.Fprint(w, "\nFlags:\n\n")
-	printFlags(w, c.flags(), slices.Concat(cmd.flags, []string{"data", "json", "quiet"}))
+	fs := c.flags()
+	for name, text := range cmd.about {
+		fs.Lookup(name).Usage = text
+	}
+	printFlags(w, fs, slices.Concat(cmd.flags, []string{"data", "json", "quiet"}))
 	if len(cmd.examples) > 0 {
 		fmt.Fprint(w, "\nExamples:\n\n")
 		for _, e := range cmd.examples {

@@ -95,6 +95,11 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%s: there is no flag --%s", cmd.name, name)
 			}
 		}
+		for name := range cmd.about {
+			if !slices.Contains(append(cmd.flags, "data", "json", "quiet"), name) {
+				t.Errorf("%s: --%s is explained and is none of its flags", cmd.name, name)
+			}
+		}
 		var out, errs bytes.Buffer
 		ctx := context.Background()
 		if status := run(ctx, append(words, "--help"), nil, &out, &errs); status != 0 {
@@ -111,6 +116,25 @@ func TestCommands(t *testing.T) {
 		run(ctx, append([]string{"__complete"}, words...), nil, &out, &errs)
 		if !slices.Contains(strings.Fields(out.String()), words[len(words)-1]) {
 			t.Errorf("%s is not completed: got %q", cmd.name, out.String())
+		}
+	}
+}
+
+// A flag that several commands share is explained as it works in each.
+func TestSharedFlags(t *testing.T) {
+	for command, want := range map[string]string{
+		"log":            `--all +every record`,
+		"config export":  `--all +also settings that have their default\n`,
+		"account list":   `--domain NAME +only accounts in this domain\n`,
+		"account export": `--domain NAME +only accounts in this domain\n`,
+		"account import": `--domain NAME +where names without a domain belong`,
+		"setup":          `--generate +make a password for postmaster`,
+		"account add":    `--generate +make a password and print it\n`,
+	} {
+		var out bytes.Buffer
+		run(t.Context(), append([]string{"help"}, strings.Fields(command)...), nil, &out, &out)
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("%s: want %s in\n%s", command, want, &out)
 		}
 	}
 }

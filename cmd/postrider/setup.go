@@ -21,6 +21,9 @@ func setupCommands() []command {
 		{
 			name: "setup", args: "DOMAIN", min: 1, max: 1,
 			flags: []string{"host", "address", "user", "no-service", "password-file", "generate"},
+			about: map[string]string{"generate": "make a password for postmaster and print it",
+				"password-file": "`FILE` take the password of postmaster from the first line of FILE, " +
+					"or of standard input if it is -"},
 			short: "make this the server of a domain",
 			long: "It makes the domain the main one, sets the server's name and the standard ports, " +
 				"makes the account postmaster, and as root installs the service with a user of its " +
