@@ -199,7 +199,7 @@ func (c *committer) attempt(t *tx, ops []*op, full bool) (bad *op, err error) {
 			return o, nil
 		}
 	}
-	if err := t.finish(c.batch); err != nil {
+	if err := t.finish(c.batch, full); err != nil {
 		c.rollback(t)
 		return nil, err
 	}
@@ -380,10 +380,19 @@ func (c *committer) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-// finish writes the counters that changed and the batch's number.
-func (t *tx) finish(batch uint64) error {
+// finish writes the counters that changed and the batch's number. With full
+// also the last id drawn: who deletes messages commits so, and their ids must
+// not come again even if the clock is set back before the next start.
+func (t *tx) finish(batch uint64, full bool) error {
 	if err := t.flushCounters(); err != nil {
 		return err
+	}
+	if full {
+		err := t.exec(`UPDATE state SET value = $1 WHERE name = 'id' AND value < $1`,
+			t.c.s.ids.last.Load())
+		if err != nil {
+			return err
+		}
 	}
 	return t.exec(`UPDATE state SET value = $1 WHERE name = 'batch'`, int64(batch))
 }

@@ -237,3 +237,130 @@ func TestAuditUsesIndexes(t *testing.T) {
 		}
 	}
 }
+
+// TestIDsNeverReturn deletes everything, sets the clock back and starts again.
+func TestIDsNeverReturn(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	clock := func(c *Config) {
+		c.Quiet, c.OrphanKeep, c.Now = true, 1, func() time.Time { return now }
+	}
+	s := openTest(t, dir, clock)
+	ids := addUsers(t, s, 2)
+	r, err := storetest.Deliver(s, "x", store.Target{Account: ids[0]}, store.Target{Account: ids[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if err := s.Expunge(context.Background(), id, store.Inbox, []mail.UID{1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Second)
+	if err := s.Tidy(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	now = now.Add(-48 * time.Hour)
+	s = openTest(t, dir, clock)
+	defer s.Close()
+	again, err := storetest.Deliver(s, "y", store.Target{Account: ids[0]})
+	if err != nil || again[0].Email <= r[1].Email {
+		t.Errorf("after the clock went back: got %+v, %v; want above %v", again, err, r[1].Email)
+	}
+}
+
+// TestRebuildFromOldSnapshot loses the database and has a snapshot that lacks
+// the newest account: nobody gets its number, and with it its mail, and what
+// lies in the volumes for it is left to the sweep.
+func TestRebuildFromOldSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	ctx := context.Background()
+	s := openTest(t, dir, quietly)
+	ids := addUsers(t, s, 1)
+	box, _ := s.Mailbox(ctx, ids[0], store.Inbox)
+	s.Close()
+	old, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, dir, quietly)
+	add := func(name string) mail.AccountID {
+		t.Helper()
+		addr := mail.Address{Local: name, Domain: "example.org"}
+		if err := s.WriteAccounts(ctx, []store.AccountWrite{{Account: store.Account{Address: addr,
+			Enabled: true}}}); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Account(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.ID
+	}
+	lost := add("lost")
+	deliver(s, []byte("kept"), ids[0])
+	deliver(s, []byte("private"), lost)
+	s.Close()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one at the same moment
+		cfg := Config{Path: filepath.Join(dir, "postrider.db"), Blobs: openVolumes(t, dir),
+			Snapshot: filepath.Join(dir, "state.json")}
+		if _, err := Rebuild(ctx, cfg, nil); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Blobs.Close()
+		s = openTest(t, dir, quietly)
+		now, err := s.Mailbox(ctx, ids[0], store.Inbox)
+		if err != nil || now.UIDValidity <= box.UIDValidity || now.Messages != 1 {
+			t.Errorf("the Inbox: got %+v, %v; want UIDVALIDITY above %d", now, err, box.UIDValidity)
+		}
+		box = now
+		s.Close()
+	}
+	s = openTest(t, dir, quietly)
+	defer s.Close()
+	if id := add("new"); id <= lost {
+		t.Errorf("a new account has number %d, a lost one had %d", id, lost)
+	}
+	var orphans int
+	s.read.QueryRow(`SELECT count(*) FROM orphan`).Scan(&orphans)
+	if orphans != 1 {
+		t.Errorf("%d bodies are left to the sweep, want 1", orphans)
+	}
+	storetest.Clean(t, s)
+}
+
+// TestRebuildNeedsSnapshot: without a snapshot the database stays in place.
+func TestRebuildNeedsSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, quietly)
+	addUsers(t, s, 1)
+	s.Close()
+	cfg := Config{Path: filepath.Join(dir, "postrider.db"), Blobs: openVolumes(t, dir),
+		Snapshot: filepath.Join(dir, "nothing.json")}
+	defer cfg.Blobs.Close()
+	if _, err := Rebuild(context.Background(), cfg, nil); mail.KindOf(err) != mail.Damaged {
+		t.Errorf("got %v, want kind Damaged", err)
+	}
+	if _, err := os.Stat(cfg.Path); err != nil {
+		t.Errorf("the database was moved: %v", err)
+	}
+}
+
+// TestSnapshotAfterCrash: a change that a crash kept out of the snapshot gets
+// into it with the next start.
+func TestSnapshotAfterCrash(t *testing.T) {
+	dir, crashed := t.TempDir(), t.TempDir()
+	s := openTest(t, dir, quietly)
+	addUsers(t, s, 1200) // more than a page
+	copyTree(t, dir, crashed)
+	s.Close()
+	openTest(t, crashed, nil).Close()
+	snap, err := readSnapshot(filepath.Join(crashed, "state.json"))
+	if err != nil || len(snap.Accounts) != 1200 || len(snap.Accounts[7].Mailboxes) != 1 {
+		t.Errorf("the snapshot: got %+v, %v; want 1200 accounts", snap, err)
+	}
+}

@@ -26,8 +26,8 @@ const (
 )
 
 // A keeper does the background work of a store: checkpoints, traces,
-// snapshots, and winning back space. It has two goroutines, so that a
-// checkpoint never waits for a sweep.
+// snapshots, and winning back space. It has three goroutines, so that
+// neither checkpoints nor notes and snapshots wait for a sweep.
 type keeper struct {
 	writes   atomic.Int64 // statements since the last checkpoint
 	soon     chan struct{}
@@ -45,7 +45,9 @@ func (k *keeper) start(s *Store) {
 	k.cancel = cancel
 	k.soon = make(chan struct{}, 1)
 	k.volumes = map[int64]time.Time{}
+	k.snapshotSoon() // what a crash kept from being written
 	k.group.Go(func() { s.keepCheckpoints(ctx) })
+	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
 }
 
@@ -154,11 +156,10 @@ func (s *Store) background(ctx context.Context) (err error) {
 	return err
 }
 
-// keepTidy does everything that has time.
-func (s *Store) keepTidy(ctx context.Context) {
+// keepNotes writes what was noted in memory, and the snapshot.
+func (s *Store) keepNotes(ctx context.Context) {
 	tick := time.NewTicker(tracesEvery)
 	defer tick.Stop()
-	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,12 +178,23 @@ func (s *Store) keepTidy(ctx context.Context) {
 				s.log.Error("writing the state snapshot", "error", err)
 			}
 		}
-		if now.Sub(swept) >= sweepEvery {
-			swept = now
-			if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("winning back space", "error", err)
-			}
+	}
+}
+
+// keepTidy wins back space, soon after the start and then hourly.
+func (s *Store) keepTidy(ctx context.Context) {
+	wait := time.NewTimer(tracesEvery)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait.C:
 		}
+		if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("winning back space", "error", err)
+		}
+		wait.Reset(sweepEvery)
 	}
 }
 

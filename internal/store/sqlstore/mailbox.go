@@ -259,6 +259,11 @@ func (t *tx) dropEmail(a mail.AccountID, email, blobID int64) error {
 	if err := t.exec(`DELETE FROM email WHERE account = $1 AND id = $2`, int64(a), email); err != nil {
 		return err
 	}
+	return t.orphan(blobID)
+}
+
+// orphan notes that a body may be without messages from now on.
+func (t *tx) orphan(blobID int64) error {
 	return t.exec(`INSERT INTO orphan (blob, since) VALUES ($1, $2)
 		ON CONFLICT (blob) DO UPDATE SET since = excluded.since`, blobID, t.now.UnixMicro())
 }

@@ -20,16 +20,16 @@ func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, e
 	if p == nil {
 		p = func(string, int64, int64) {}
 	}
-	if aside, err = setAside(cfg.Path); err != nil {
-		return "", err
-	}
 	snap, err := readSnapshot(cfg.Snapshot)
 	if errors.Is(err, os.ErrNotExist) {
-		return aside, mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
+		return "", mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
 			"): without it nobody knows whose the messages in the volumes are")
 	}
 	if err != nil {
-		return aside, err
+		return "", err
+	}
+	if aside, err = setAside(cfg.Path); err != nil {
+		return "", err
 	}
 	cfg.Quiet = true
 	s, err := open(ctx, cfg)
@@ -37,6 +37,12 @@ func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, e
 		return aside, err
 	}
 	if err := s.rebuild(ctx, snap, p); err != nil {
+		s.closeDatabases()
+		return aside, err
+	}
+	// The next rebuild must know these UIDVALIDITYs.
+	s.keeper.snapshotSoon()
+	if err := s.writeSnapshot(ctx); err != nil {
 		s.closeDatabases()
 		return aside, err
 	}
@@ -121,20 +127,34 @@ func (s *Store) writeState(t *tx, snap *snapshot) error {
 			return err
 		}
 	}
-	validity := uint32(t.now.Unix())
+	next := snap.Next
 	for i := range snap.Accounts {
 		a := &snap.Accounts[i]
-		if err := t.insertAccount(a.ID, &a.Account, validity); err != nil {
+		next = max(next, int64(a.ID))
+		if err := t.insertAccount(a.ID, &a.Account, t.laterValidity(a, store.Inbox)); err != nil {
 			return err
 		}
-		if err := t.restoreParts(a, validity); err != nil {
+		if err := t.restoreParts(a); err != nil {
 			return err
 		}
 	}
-	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account'`, snap.Next)
+	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
+	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account'`, next)
 }
 
-func (t *tx) restoreParts(a *snapshotAccount, validity uint32) error {
+// laterValidity is a UIDVALIDITY for a mailbox that is above the one it had,
+// even if the clock was set back.
+func (t *tx) laterValidity(a *snapshotAccount, id mail.MailboxID) uint32 {
+	v := uint32(t.now.Unix())
+	for _, m := range a.Mailboxes {
+		if m.ID == id {
+			v = max(v, m.UIDValidity+1)
+		}
+	}
+	return v
+}
+
+func (t *tx) restoreParts(a *snapshotAccount) error {
 	for _, c := range a.Credentials {
 		if err := t.exec(`INSERT INTO credential (account, kind, name, data, created)
 			VALUES ($1, $2, $3, $4, $5)`, int64(a.ID), c.Kind, c.Name, c.Data,
@@ -148,7 +168,7 @@ func (t *tx) restoreParts(a *snapshotAccount, validity uint32) error {
 		}
 		if err := t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
 			VALUES ($1, $2, $3, $4, 1, 1, 0, 0, 0)`, int64(a.ID), int64(m.ID), m.Name,
-			int64(validity)); err != nil {
+			int64(t.laterValidity(a, m.ID))); err != nil {
 			return err
 		}
 	}

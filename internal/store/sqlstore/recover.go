@@ -15,8 +15,9 @@ const replayStep = 500
 // A replay is what the volumes have and the database has not.
 type replay struct {
 	records []pendingRecord
-	durable uint64 // the largest batch that some record knew durable in the database
-	batch   uint64 // the largest batch number seen
+	durable uint64         // the largest batch that some record knew durable in the database
+	batch   uint64         // the largest batch number seen
+	account mail.AccountID // the largest number of an account seen
 }
 
 type pendingRecord struct {
@@ -87,15 +88,20 @@ func (s *Store) takeIn(t *tx, r *replay, last bool) error {
 	}
 	err := func() error {
 		for i := range r.records {
-			if err := s.redeliver(t, r.records[i].meta, r.records[i].body); err != nil {
+			if err := s.redeliver(t, r, &r.records[i]); err != nil {
 				return err
 			}
+		}
+		// An account that is not known any more had its number all the same.
+		if err := t.exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`,
+			int64(r.account)); err != nil {
+			return err
 		}
 		batch := c.batch
 		if last {
 			batch = r.batch
 		}
-		return t.finish(batch)
+		return t.finish(batch, true)
 	}()
 	if err == nil {
 		_, err = c.conn.ExecContext(t.ctx, "COMMIT")
@@ -113,17 +119,27 @@ func (s *Store) takeIn(t *tx, r *replay, last bool) error {
 }
 
 // redeliver makes the rows of one record, except those that are there.
-func (s *Store) redeliver(t *tx, m *recordMeta, body blob.Location) error {
+func (s *Store) redeliver(t *tx, r *replay, p *pendingRecord) error {
+	m, body := p.meta, p.body
 	if err := t.insertBlob(m.blob, body); err != nil {
 		return err
 	}
 	s.ids.start(max(s.ids.last.Load(), int64(m.blob)), s.now)
 	format, parsed := s.reparse(body)
+	used := false
 	for i := range m.targets {
-		if err := t.retarget(m, &m.targets[i], format, parsed); err != nil {
+		there, err := t.retarget(m, &m.targets[i], format, parsed)
+		if err != nil {
 			return err
 		}
+		used = used || there
+		r.account = max(r.account, m.targets[i].account)
 		s.ids.start(max(s.ids.last.Load(), int64(m.targets[i].email)), s.now)
+	}
+	if !used {
+		if err := t.orphan(int64(m.blob)); err != nil {
+			return err
+		}
 	}
 	if len(m.trace) == 0 {
 		return nil
@@ -131,33 +147,38 @@ func (s *Store) redeliver(t *tx, m *recordMeta, body blob.Location) error {
 	return t.insertTrace(s.ids.next(), m.received, m.trace)
 }
 
-func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte) error {
+// retarget makes the rows of a message in a mailbox, and says whether it is
+// there afterwards.
+func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte) (bool, error) {
 	n, err := t.counters(r.account)
 	if mail.KindOf(err) == mail.NotFound {
-		return nil // the account was removed since, or is not in the snapshot
+		return false, nil // the account was removed since, or is not in the snapshot
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	box, err := t.mailbox(n, r.account, r.mailbox)
 	if mail.KindOf(err) == mail.NotFound {
 		box, err = t.recoveredMailbox(n, r.account, r.mailbox)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	var there int
-	err = t.row(`SELECT (SELECT count(*) FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3)
-		+ (SELECT count(*) FROM email WHERE account = $1 AND id = $4)`, int64(r.account),
-		int64(r.mailbox), int64(r.uid), int64(r.email)).Scan(&there)
+	var there, taken int
+	err = t.row(`SELECT (SELECT count(*) FROM email WHERE account = $1 AND id = $4),
+		(SELECT count(*) FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3)`,
+		int64(r.account), int64(r.mailbox), int64(r.uid), int64(r.email)).Scan(&there, &taken)
 	if err != nil || there > 0 {
-		return err
+		return there > 0, err
+	}
+	if taken > 0 { // by a message that the volumes do not know of
+		r.uid = box.UIDNext
 	}
 	t.change(n, box)
 	n.usage.ModSeq = max(n.usage.ModSeq, r.modseq)
 	box.ModSeq = max(box.ModSeq, r.modseq)
 	count(&n.usage, box, r)
-	return t.insertTarget(m, r, format, parsed)
+	return true, t.insertTarget(m, r, format, parsed)
 }
 
 func recoveredName(id mail.MailboxID) string { return fmt.Sprintf("Recovered-%d", id) }

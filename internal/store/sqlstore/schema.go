@@ -22,7 +22,7 @@ const schemaVersion = 1
 // account, which is worth a factor of three in write-ahead log.
 var upgrades = [][]string{{
 	`CREATE TABLE state (name TEXT PRIMARY KEY, value {int} NOT NULL) {clustered}`,
-	`INSERT INTO state VALUES ('batch', 0), ('account', 0)`,
+	`INSERT INTO state VALUES ('batch', 0), ('account', 0), ('id', 0)`,
 	`CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) {clustered}`,
 	`CREATE TABLE domain (name TEXT PRIMARY KEY, main {int} NOT NULL, created {int} NOT NULL)
 		{clustered}`,

@@ -85,17 +85,33 @@ func (s *Store) compact(ctx context.Context) error {
 		if !ok || now.Sub(seen) < s.sealedFor() || live[v.Number] > v.Size/2 {
 			continue
 		}
-		if live[v.Number] > 0 {
-			if err := s.moveOut(ctx, v.Number); err != nil {
-				return err
+		if err := s.vacate(ctx, v.Number, live[v.Number]); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-		}
-		if err := s.blobs.Remove(ctx, v.Number); err != nil {
-			return err
+			// A damaged body, or a reader that takes his time: the others
+			// need not wait for it.
+			s.log.Warn("volume not removed", "volume", v.Number, "error", err)
+			continue
 		}
 		s.log.Info("volume removed", "volume", v.Number, "bytes", v.Size-live[v.Number])
 	}
 	return nil
+}
+
+// removeWait is how long a removal waits for readers of the volume.
+const removeWait = 10 * time.Second
+
+// vacate moves what lives out of a volume and removes it.
+func (s *Store) vacate(ctx context.Context, volume, live int64) error {
+	if live > 0 {
+		if err := s.moveOut(ctx, volume); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, removeWait)
+	defer cancel()
+	return s.blobs.Remove(ctx, volume)
 }
 
 // sealedFor follows OrphanKeep when that is shorter, as in tests.
