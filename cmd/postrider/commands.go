@@ -213,9 +213,9 @@ func mailCommands() []command {
 			about: map[string]string{"all": "every record that is kept, not only the last",
 				"json": "a JSON object for each record, a line each"},
 			short: "show the log",
-			long: "It reads the log files in the data directory, and needs no running server. With " +
-				"--follow it goes on until it is interrupted.",
-			examples: []string{"postrider log -f", "postrider log --level 1 --all"},
+			long: "It reads the log files in the data directory, and needs no running server. The " +
+				"newest record stands last. With --follow it goes on until it is interrupted.",
+			examples: []string{"postrider log -f", "postrider log --level 1 --all | less"},
 			run:      showLog,
 		},
 		{
@@ -241,8 +241,8 @@ func mailCommands() []command {
 			name: "trace", args: "ID|ADDRESS", min: 1, max: 1, flags: []string{"since", "limit"},
 			short: "tell what happened to a message",
 			long: "An id is that of the Received line or of POP3's UIDL; an address is that of the " +
-				"sender or of a recipient.",
-			examples: []string{"postrider trace alice@example.org --since 2h"},
+				"sender or of a recipient. The newest stands last, as in the log.",
+			examples: []string{"postrider trace alice@example.org --since 2h --limit 500 | less"},
 			run:      trace,
 		},
 	}

@@ -75,7 +75,7 @@ func (c *call) flags() *flag.FlagSet {
 	fs.BoolVar(&o.follow, "follow", false, "go on as records are written (also -f)")
 	fs.BoolVar(&o.follow, "f", false, "the same as --follow")
 	fs.StringVar(&o.since, "since", "", "`WHEN` only later ones: 2h, 3d, or a date")
-	fs.IntVar(&o.limit, "limit", 0, "`N` at most so many")
+	fs.IntVar(&o.limit, "limit", 50, "`N` so many of the newest; 50 if it is left out")
 	fs.IntVar(&o.lines, "lines", 50, "`N` so many of the last records; 50 if it is left out")
 	fs.IntVar(&o.level, "level", 0, "`N` only records up to level N: 1 failures … 5 everything")
 	fs.StringVar(&o.component, "component", "", "`NAME` only records of this part, such as smtp")

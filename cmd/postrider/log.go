@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -24,13 +26,25 @@ func showLog(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.opt.lines < 0 {
+		return c.usage("log: --lines %d: want a number from 0 on", c.opt.lines)
+	}
 	where := dir.Resolve(reg.Current().String(settings.LogDirectory))
 	o := journal.ReadOptions{Last: c.opt.lines, Follow: c.opt.follow, Level: c.opt.level,
 		Component: c.opt.component}
 	if c.opt.all {
 		o.Last = -1
 	}
-	err = journal.Follow(ctx, where, o, c.printRecord)
+	out := bufio.NewWriter(c.stdout)
+	err = journal.Follow(ctx, where, o, func(line []byte) error {
+		if err := c.printRecord(out, line); err != nil || !c.opt.follow {
+			return err
+		}
+		return out.Flush()
+	})
+	if flushed := out.Flush(); err == nil {
+		err = flushed
+	}
 	if errors.Is(err, context.Canceled) && c.opt.follow {
 		return nil // the usual way to end it
 	}
@@ -47,9 +61,9 @@ type logRecord struct {
 
 // printRecord prints one line of the log. With --json a record that is text
 // becomes an object; what is no record has only its text.
-func (c *call) printRecord(line []byte) error {
+func (c *call) printRecord(w io.Writer, line []byte) error {
 	if !c.opt.json || bytes.HasPrefix(line, []byte("{")) {
-		_, err := fmt.Fprintf(c.stdout, "%s\n", line)
+		_, err := fmt.Fprintf(w, "%s\n", line)
 		return err
 	}
 	r := logRecord{Text: string(line)}
@@ -58,5 +72,5 @@ func (c *call) printRecord(line []byte) error {
 			r = logRecord{parts[0], level, parts[2], parts[3]}
 		}
 	}
-	return c.writeJSON(c.stdout, r)
+	return c.writeJSON(w, r)
 }

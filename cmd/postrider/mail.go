@@ -46,6 +46,9 @@ func printProblems(w io.Writer, r *control.CheckReply) {
 }
 
 func trace(ctx ctx, c *call) error {
+	if c.opt.limit < 1 {
+		return c.usage("trace: --limit %d: want a number from 1 on", c.opt.limit)
+	}
 	q := control.TraceRequest{Limit: c.opt.limit}
 	if strings.Contains(c.arg(0), "@") {
 		q.Address = c.arg(0)
@@ -73,6 +76,10 @@ func trace(ctx ctx, c *call) error {
 					fmt.Fprintln(w)
 				}
 				fmt.Fprintf(w, "%s  %s\n  %s\n", moment(t.Time), t.ID, strings.Join(t.Story, "\n  "))
+			}
+			if r.More && !c.opt.quiet {
+				fmt.Fprintf(c.stderr, "These are the newest %d; --limit N shows more, "+
+					"--since fewer.\n", len(r.Traces))
 			}
 		})
 	})

@@ -155,9 +155,10 @@ func (s *fakeStore) Usage(context.Context, mail.AccountID) (store.Usage, error) 
 }
 
 func (s *fakeStore) Traces(_ context.Context, q store.TraceQuery) ([]store.Trace, error) {
-	return slices.DeleteFunc(slices.Clone(s.traces), func(t store.Trace) bool {
+	list := slices.DeleteFunc(slices.Clone(s.traces), func(t store.Trace) bool {
 		return q.ID != "" && t.ID != q.ID
-	}), nil
+	})
+	return list[:min(len(list), q.Limit)], nil
 }
 
 func (s *fakeStore) Check(_ context.Context, repair bool, p store.Progress) (

@@ -377,6 +377,31 @@ func TestSettingsThroughControl(t *testing.T) {
 	wantKind(t, "wrong file", err, mail.Invalid)
 }
 
+// The newest traces are told, the newest last.
+func TestTraceOrder(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, false)
+	for i := range 60 {
+		f.rows.traces = append(f.rows.traces, store.Trace{ID: fmt.Sprint("t", i), // newest first
+			Time: testTime.Add(-time.Duration(i) * time.Minute)})
+	}
+	for limit, want := range map[int]string{
+		0:  "50 from t49 to t0, more true",
+		1:  "1 from t0 to t0, more true",
+		60: "60 from t59 to t0, more false",
+		99: "60 from t59 to t0, more false",
+	} {
+		r, err := Trace.Call(ctx, f, TraceRequest{Address: "a@b.example", Limit: limit}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(r.Traces)
+		got := fmt.Sprintf("%d from %s to %s, more %v", n, r.Traces[0].ID, r.Traces[n-1].ID, r.More)
+		if got != want {
+			t.Errorf("limit %d: got %s, want %s", limit, got, want)
+		}
+	}
+}
+
 func TestTraceStory(t *testing.T) {
 	row := store.Trace{ID: "t1", Door: "smtp", Peer: "192.0.2.7", Helo: "mx.example.net",
 		TLS: "TLS1.3", From: "a@example.net", MessageID: "<1@example.net>", Size: 2048,

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ type TraceRequest struct {
 	ID      string `json:"id,omitempty"`
 	Address string `json:"address,omitempty"`
 	Since   string `json:"since,omitempty"` // RFC 3339
-	Limit   int    `json:"limit,omitempty"` // 0 means 100
+	Limit   int    `json:"limit,omitempty"` // so many of the newest; 0 means 50
 }
 
 // A TraceInfo is the story of one message.
@@ -44,17 +45,25 @@ type TraceRecipient struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// TraceReply lists traces, newest first.
+// TraceReply lists traces, the newest last, as a log does.
 type TraceReply struct {
 	Traces []TraceInfo `json:"traces"`
+	More   bool        `json:"more"` // there are older ones
 }
 
-// maxTraces bounds one reply.
-const maxTraces = 10_000
+// How many traces a reply has if nothing is said, and at most.
+const (
+	usualTraces = 50
+	maxTraces   = 10_000
+)
 
 func (c *Control) trace(ctx context.Context, q TraceRequest) (TraceReply, error) {
 	r := TraceReply{Traces: []TraceInfo{}}
-	query := store.TraceQuery{ID: q.ID, Address: q.Address, Limit: min(q.Limit, maxTraces)}
+	limit := min(q.Limit, maxTraces)
+	if limit <= 0 {
+		limit = usualTraces
+	}
+	query := store.TraceQuery{ID: q.ID, Address: q.Address, Limit: limit + 1} // one more tells More
 	if q.ID == "" && q.Address == "" {
 		return r, mail.Errorf(mail.Invalid, "a trace needs an id or an address")
 	}
@@ -72,7 +81,10 @@ func (c *Control) trace(ctx context.Context, q TraceRequest) (TraceReply, error)
 	if len(rows) == 0 && q.ID != "" {
 		return r, mail.Errorf(mail.NotFound, "there is no trace of a message "+q.ID)
 	}
-	for i := range rows {
+	if len(rows) > limit {
+		r.More, rows = true, rows[:limit]
+	}
+	for i := range slices.Backward(rows) {
 		r.Traces = append(r.Traces, traceInfo(&rows[i]))
 	}
 	return r, nil
