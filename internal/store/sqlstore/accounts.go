@@ -94,8 +94,8 @@ func (t *tx) insertAccount(id mail.AccountID, a *store.Account, uidValidity uint
 	}
 	err := t.exec(`INSERT INTO account (`+accountColumns+`, domain)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, int64(id), a.Address.Key(),
-		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, max(a.Version, 1), a.Notify,
-		created.UnixMicro(), t.now.UnixMicro(), a.Address.Domain)
+		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume,
+		max(a.Version, 1), a.Notify, created.UnixMicro(), t.now.UnixMicro(), a.Address.Domain)
 	if err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func (t *tx) insertAccount(id mail.AccountID, a *store.Account, uidValidity uint
 func (t *tx) updateAccount(a *store.Account) error {
 	n, err := t.changed(`UPDATE account SET full_name = $2, enabled = $3, login = $4, quota = $5,
 		apop = $6, volume = $7, version = $8, notify = $9, changed = $10 WHERE id = $1`, int64(a.ID),
-		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, a.Version, a.Notify,
-		t.now.UnixMicro())
+		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, a.Version,
+		a.Notify, t.now.UnixMicro())
 	if err == nil && n == 0 {
 		err = notFound("no such account")
 	}
@@ -172,8 +172,8 @@ func (s *Store) purge(ctx context.Context) error {
 
 func (t *tx) purgeSome(account int64) error {
 	type one struct{ mailbox, uid, email, blob int64 }
-	rows, err := t.rows(`SELECT n.mailbox, n.uid, n.email, e.blob FROM entry n
-		JOIN email e ON e.account = n.account AND e.id = n.email
+	rows, err := t.rows(`SELECT n.mailbox, n.uid, n.email, coalesce(e.blob, 0) FROM entry n
+		LEFT JOIN email e ON e.account = n.account AND e.id = n.email
 		WHERE n.account = $1 ORDER BY n.mailbox, n.uid LIMIT $2`, account, purgeStep)
 	if err != nil {
 		return err
@@ -196,6 +196,9 @@ func (t *tx) purgeSome(account int64) error {
 			account, o.mailbox, o.uid); err != nil {
 			return err
 		}
+		if o.blob == 0 {
+			continue // damage: an entry without message
+		}
 		if err := t.dropEmail(mail.AccountID(account), o.email, o.blob); err != nil {
 			return err
 		}
@@ -203,8 +206,13 @@ func (t *tx) purgeSome(account int64) error {
 	if len(some) == purgeStep {
 		return nil
 	}
-	for _, q := range []string{`DELETE FROM mailbox WHERE account = $1`,
-		`DELETE FROM tombstone WHERE account = $1`, `DELETE FROM purge WHERE account = $1`} {
+	n, err := t.changed(`DELETE FROM tombstone WHERE account = $1 AND modseq IN
+		(SELECT modseq FROM tombstone WHERE account = $1 ORDER BY modseq LIMIT $2)`, account,
+		4*purgeStep)
+	if err != nil || n > 0 {
+		return err
+	}
+	for _, q := range []string{`DELETE FROM mailbox WHERE account = $1`, `DELETE FROM purge WHERE account = $1`} {
 		if err := t.exec(q, account); err != nil {
 			return err
 		}

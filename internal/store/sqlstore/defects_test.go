@@ -61,7 +61,8 @@ func TestFailureLeavesNoCount(t *testing.T) {
 	bound := *a
 	bound.Volume = 7 // there is no such directory
 	write := func() {
-		if err := s.WriteAccounts(context.Background(), []store.AccountWrite{{Account: bound}}); err != nil {
+		err := s.WriteAccounts(context.Background(), []store.AccountWrite{{Account: bound}})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -362,5 +363,71 @@ func TestSnapshotAfterCrash(t *testing.T) {
 	snap, err := readSnapshot(filepath.Join(crashed, "state.json"))
 	if err != nil || len(snap.Accounts) != 1200 || len(snap.Accounts[7].Mailboxes) != 1 {
 		t.Errorf("the snapshot: got %+v, %v; want 1200 accounts", snap, err)
+	}
+}
+
+// TestPurgeTakesAll removes an account that has tombstones and an entry
+// without message: nothing of it stays.
+func TestPurgeTakesAll(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	ctx := context.Background()
+	ids := addUsers(t, s, 1)
+	for range 20 {
+		deliver(s, []byte("x"), ids[0])
+	}
+	if err := s.Expunge(ctx, ids[0], store.Inbox, []mail.UID{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.committer.conn.ExecContext(ctx, `DELETE FROM email WHERE id =
+		(SELECT email FROM entry WHERE uid = 9)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteAccounts(ctx, []store.AccountWrite{
+		{Account: store.Account{ID: ids[0]}, Remove: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tidy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"entry", "email", "tombstone", "mailbox", "purge", "drop_usage"} {
+		var n int
+		if err := s.read.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%s: %d rows, %v; want none", table, n, err)
+		}
+	}
+}
+
+// TestFetchedIsSeenWhileWritten: what POP3 has handed out is known at every
+// moment, also while it is on its way into its row.
+func TestFetchedIsSeenWhileWritten(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	ids := addUsers(t, s, 1)
+	s.NoteFetched(ids[0], 7)
+	release, held := make(chan struct{}), make(chan struct{})
+	go s.committer.pause(func() { close(held); <-release })
+	<-held
+	done := make(chan error, 1)
+	go func() { done <- s.flushFetched() }()
+	for {
+		s.committer.mu.Lock()
+		n := len(s.committer.later)
+		s.committer.mu.Unlock()
+		if n > 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	uid, err := s.Fetched(context.Background(), ids[0])
+	close(release)
+	if err != nil || uid != 7 {
+		t.Errorf("while it is written: got %d, %v; want 7", uid, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if uid, err := s.Fetched(context.Background(), ids[0]); err != nil || uid != 7 {
+		t.Errorf("afterwards: got %d, %v; want 7", uid, err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
@@ -36,13 +38,9 @@ func (s *Store) Fetched(ctx context.Context, a mail.AccountID) (mail.UID, error)
 // flushFetched writes what NoteFetched has gathered, in small steps.
 func (s *Store) flushFetched() error {
 	s.mu.Lock()
-	pending := s.fetched
-	s.fetched = nil
+	pending := maps.Clone(s.fetched)
 	s.mu.Unlock()
-	ids := make([]mail.AccountID, 0, len(pending))
-	for a := range pending {
-		ids = append(ids, a)
-	}
+	ids := slices.Collect(maps.Keys(pending))
 	for len(ids) > 0 {
 		n := min(len(ids), maxRows)
 		some := ids[:n]
@@ -59,6 +57,18 @@ func (s *Store) flushFetched() error {
 		if err != nil {
 			return err
 		}
+		s.wroteFetched(some, pending)
 	}
 	return nil
+}
+
+// wroteFetched forgets what has its row now: until then Fetched needs it.
+func (s *Store) wroteFetched(ids []mail.AccountID, written map[mail.AccountID]mail.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range ids {
+		if s.fetched[a] == written[a] {
+			delete(s.fetched, a)
+		}
+	}
 }
