@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -28,6 +29,7 @@ type session struct {
 	lock   *datadir.Lock // nil with a running server
 	engine *engine.Engine
 	auth   *auth.Authenticator
+	log    *directLog // nil with a running server
 }
 
 // close gives everything back.
@@ -47,6 +49,11 @@ func (c *call) with(ctx context.Context, f func(*session) error) error {
 		return err
 	}
 	err = f(s)
+	if s.log != nil {
+		if failed := s.log.write(ctx, s.dir, s.engine.Settings.Current()); failed != nil {
+			fmt.Fprintf(c.stderr, "postrider: the log could not be written: %v\n", failed)
+		}
+	}
 	if closed := s.close(); err == nil {
 		err = closed
 	}
@@ -169,7 +176,9 @@ func (c *call) direct(ctx context.Context, dir *datadir.Dir, lock *datadir.Lock)
 	}
 	e.Settings.Guard("tls.", e.TryCertificates)
 	a := auth.New(e.Auth())
-	return &session{Caller: e.Control(a, nil, nil), dir: dir, lock: lock, engine: e, auth: a}, nil
+	log := new(directLog)
+	return &session{Caller: e.Control(a, nil, slog.New(log)), dir: dir, lock: lock, engine: e,
+		auth: a, log: log}, nil
 }
 
 // server finds the running server; kind Unreachable if there is none.
