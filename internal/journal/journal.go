@@ -20,6 +20,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postrider/internal/mail"
@@ -53,6 +54,7 @@ type Journal struct {
 	stderr  io.Writer
 	queue   queue
 	limiter limiter
+	keep    atomic.Int64  // how long files are kept, a time.Duration
 	done    chan struct{} // closed when the writer has ended
 	stop    chan struct{}
 
@@ -85,6 +87,7 @@ func New(c Config) (*Journal, error) {
 	if j.base == 0 {
 		j.base = 3
 	}
+	j.keep.Store(int64(c.Keep))
 	j.queue.init()
 	j.limiter.init(j.now)
 	out, err := j.open(c)
@@ -98,7 +101,7 @@ func New(c Config) (*Journal, error) {
 func (j *Journal) open(c Config) (sink, error) {
 	switch c.Target {
 	case "files":
-		return openFiles(c.Directory, c.Keep, j.now)
+		return openFiles(c.Directory, j.kept, j.now)
 	case "journald":
 		return openJournald(c.JournalSocket, j.stderr)
 	case "stderr", "":
@@ -161,6 +164,12 @@ func (j *Journal) Configure(base int, levels map[string]int) {
 	j.base, j.levels = base, maps.Clone(levels)
 	j.update()
 }
+
+// Keep changes how long files are kept; 0 is for ever. It holds from the next
+// record on.
+func (j *Journal) Keep(d time.Duration) { j.keep.Store(int64(d)) }
+
+func (j *Journal) kept() time.Duration { return time.Duration(j.keep.Load()) }
 
 // Set changes the level of a component until a time, or until the next start
 // for the zero time. Level 0 takes an earlier Set back. The name "" is all

@@ -211,6 +211,29 @@ func TestLevelsWhileRunning(t *testing.T) {
 	})
 }
 
+// How long files are kept can change while running.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // begins at 2000-01-01 00:00 UTC
+		dir := t.TempDir()
+		old := filepath.Join(dir, "1999-12-20.log")
+		if err := os.WriteFile(old, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := open(t, Config{Target: "files", Directory: dir, Keep: 30 * 24 * time.Hour,
+			Now: func() time.Time { return time.Now().UTC() }})
+		defer j.Close()
+		for _, days := range []time.Duration{30, 0, 5} {
+			j.Keep(days * 24 * time.Hour)
+			j.For("smtp").Error("text")
+			j.Flush()
+			_, err := os.Stat(old)
+			if gone := err != nil; gone != (days == 5) {
+				t.Errorf("kept for %d days: gone %v", days, gone)
+			}
+		}
+	})
+}
+
 func TestDailyFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // begins at 2000-01-01 00:00 UTC
 		dir := filepath.Join(t.TempDir(), "log")
@@ -436,7 +459,7 @@ func TestFullDisk(t *testing.T) {
 
 func TestHalfRecordIsCutOff(t *testing.T) {
 	dir := t.TempDir()
-	f, err := openFiles(dir, 0, time.Now)
+	f, err := openFiles(dir, func() time.Duration { return 0 }, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

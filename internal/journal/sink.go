@@ -47,14 +47,15 @@ func fileName(day int) string {
 // files writes a file for each day and removes old ones.
 type files struct {
 	dir     string
-	keep    time.Duration
+	keep    func() time.Duration
 	now     func() time.Time
 	day     int // of the open file
 	file    *os.File
-	cleaned int // the day on which old files were last removed
+	cleaned int           // the day on which old files were last removed
+	kept    time.Duration // and how long they were kept then
 }
 
-func openFiles(dir string, keep time.Duration, now func() time.Time) (*files, error) {
+func openFiles(dir string, keep func() time.Duration, now func() time.Time) (*files, error) {
 	if dir == "" {
 		return nil, mail.Errorf(mail.Invalid, "log.directory: want a directory for the log files")
 	}
@@ -138,18 +139,20 @@ func (f *files) endHalf(n, done, at int, b *batch) {
 	}
 }
 
-// clean removes the files that are older than keep, once a day.
+// clean removes the files that are older than keep, once a day or when that
+// has changed.
 func (f *files) clean() {
 	today := dayOf(f.now())
-	if f.keep <= 0 || f.cleaned == today {
+	keep := f.keep()
+	if keep <= 0 || f.cleaned == today && f.kept == keep {
 		return
 	}
-	f.cleaned = today
+	f.cleaned, f.kept = today, keep
 	days, err := listDays(f.dir)
 	if err != nil {
 		return // the directory is there: a file was just opened in it
 	}
-	oldest := dayOf(f.now().Add(-f.keep))
+	oldest := dayOf(f.now().Add(-keep))
 	for _, day := range days {
 		if day < oldest {
 			_ = os.Remove(filepath.Join(f.dir, fileName(day))) // tried again tomorrow

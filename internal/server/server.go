@@ -94,7 +94,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 }
 
 // openJournal opens the log as file and flags want it; followLog adds what
-// the database says.
+// the database says. Nothing is removed before: it may want old files kept.
 func (s *Server) openJournal(cfg engine.Config) error {
 	reg, _, err := engine.Settings(cfg)
 	if err != nil {
@@ -108,8 +108,7 @@ func (s *Server) openJournal(cfg engine.Config) error {
 	s.journal, err = journal.New(journal.Config{
 		Target: v.String(settings.LogTarget), Format: v.String(settings.LogFormat),
 		Directory: cfg.Dir.Resolve(v.String(settings.LogDirectory)),
-		Keep:      v.Duration(settings.LogKeep), Level: v.Int(settings.LogLevel), Levels: levels,
-		Stderr: s.options.Stderr})
+		Level:     v.Int(settings.LogLevel), Levels: levels, Stderr: s.options.Stderr})
 	if err != nil {
 		return err
 	}
@@ -198,9 +197,10 @@ func hostname(v *settings.Values) string {
 	return h
 }
 
-// followLog gives the journal the levels of the settings.
+// followLog gives the journal what the settings say and may change.
 func (s *Server) followLog() {
 	v := s.Settings.Current()
+	s.journal.Keep(v.Duration(settings.LogKeep))
 	if levels, err := journal.ParseLevels(v.List(settings.LogLevels)); err == nil {
 		s.journal.Configure(v.Int(settings.LogLevel), levels)
 	}
