@@ -52,6 +52,7 @@ type pending struct {
 	body   []byte
 	meta   []byte
 	draft  *draft
+	at     place // of the body
 }
 
 // A cut tells that the records of a batch in a part of a volume were never
@@ -105,6 +106,11 @@ func (b *batch) Add(groupIndex int, d blob.Draft, meta []byte) (blob.Location, e
 		r.header.kind = kindReference
 		r.header.ref = place{l.f.number, l.start}
 		loc.Volume, loc.Offset = l.f.number, l.start
+	} else if body.batch != 0 && body.batch != b.s.revoked {
+		// A message for very many goes in steps: the body is there already.
+		r.header.kind = kindReference
+		r.header.ref = body.at
+		loc.Volume, loc.Offset = body.at.volume, body.at.offset
 	} else {
 		r.body = body.buf.b
 	}
@@ -112,9 +118,10 @@ func (b *batch) Add(groupIndex int, d blob.Draft, meta []byte) (blob.Location, e
 	if err != nil {
 		return blob.Location{}, err
 	}
-	if body.lent == nil {
+	if r.header.kind == kindMessage {
 		loc.Volume, loc.Offset = p.w.f.number, p.end+recordSize
 	}
+	r.at = place{loc.Volume, loc.Offset}
 	p.records = append(p.records, r)
 	p.end += r.header.size()
 	return loc, nil
@@ -192,7 +199,7 @@ func (b *batch) Sync() error {
 	for _, p := range parts {
 		for i := range p.records {
 			if d := p.records[i].draft; d != nil {
-				d.confirmed = true
+				d.confirmed, d.at, d.batch = true, p.records[i].at, b.number
 			}
 		}
 		b.last = append(b.last, extent{p.w, p.w.end, p.end, b.number, p.seal})
@@ -207,6 +214,7 @@ func (b *batch) Sync() error {
 // Revoke implements blob.Batch. Where a file cannot be cut back, the next
 // batch says that the records were never confirmed.
 func (b *batch) Revoke() error {
+	b.s.revoked = b.number
 	var failed error
 	for _, e := range b.last {
 		if !e.sealed {

@@ -29,7 +29,9 @@ type draft struct {
 	lent      *loan
 	finished  bool
 	confirmed bool
-	err       error // of an earlier Write; repeated
+	at        place  // of the body, once a batch has flushed it
+	batch     uint64 // which one; 0 if none has
+	err       error  // of an earlier Write; repeated
 }
 
 // A loan is a lent file as one draft uses it.

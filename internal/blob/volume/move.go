@@ -209,7 +209,7 @@ func (s *Store) Remove(ctx context.Context, number int64) error {
 }
 
 // carry copies what no location leads to but which must stay: the references
-// to large bodies that are still there, and cuts of volumes that are.
+// to bodies that are still there, and cuts of volumes that are.
 func (s *Store) carry(ctx context.Context, g *group, f *file) error {
 	h, err := s.handles.acquire(f)
 	if err != nil {
@@ -225,7 +225,7 @@ func (s *Store) carry(ctx context.Context, g *group, f *file) error {
 	var c copied
 	sc := scanner{r: h, tag: f.tag, end: f.size.Load(), window: wideWindow}
 	err = sc.each(headSize, func(r *found) error {
-		if r.kind != kindReference && r.kind != kindCut || !v.there(r.ref) {
+		if r.kind != kindReference && r.kind != kindCut || !v.stays(r.ref, f.number) {
 			return ctx.Err()
 		}
 		if c.w == nil {
@@ -251,10 +251,10 @@ func (s *Store) carry(ctx context.Context, g *group, f *file) error {
 	return s.commitMoved(g, c)
 }
 
-// there says whether the volume of a place, or a copy of the body that was
-// there, exists.
-func (v *survey) there(p place) bool {
+// stays says whether the volume of a place, or a copy of the body that was
+// there, exists when volume gone is removed.
+func (v *survey) stays(p place, gone int64) bool {
 	v.s.mu.RLock()
 	defer v.s.mu.RUnlock()
-	return v.s.files[p.volume] != nil || len(v.bodies[p]) > 0
+	return p.volume != gone && v.s.files[p.volume] != nil || len(v.bodies[p]) > 0
 }

@@ -31,7 +31,7 @@ type survey struct {
 	cuts []cut
 	// Copies tells whether a record that has moved copies was seen.
 	copies map[identity]bool
-	bodies map[place][]place // of large bodies: where their copies are
+	bodies map[place][]place // of moved bodies: where their copies are
 	whole  bool              // bodies is complete
 }
 
@@ -104,6 +104,9 @@ func (v *survey) read(ctx context.Context, f *file, after uint64) error {
 		case r.kind == kindBody:
 			v.bodies[r.origin] = append(v.bodies[r.origin], place{f.number, r.bodyAt()})
 		default:
+			if r.kind == kindMessage { // a reference may lead to it too
+				v.bodies[r.origin] = append(v.bodies[r.origin], place{f.number, r.bodyAt()})
+			}
 			v.copies[r.identity(f.number)] = false
 		}
 		return nil

@@ -37,7 +37,8 @@
 //	72  checksum of the body, 76 of the meta, 80 of the 80 bytes before
 //
 // Kinds: 1 message, body and meta; 2 body, a large one in a lent or moved
-// file, written before its header; 3 reference, the meta of a body of kind 2;
+// file, written before its header; 3 reference, the meta of a body that lies
+// elsewhere: of kind 2, or of a message whose recipients take several records;
 // 4 trailer, which ends a sealed file and has its largest batch number; 5 cut,
 // whose meta is two integers, an offset and a batch number: the records of
 // that batch between there and the other offset were never confirmed.
@@ -103,7 +104,8 @@ type Store struct {
 	memory  *memory
 	handles *handles
 	groups  []*group
-	batch   batch // the one under way
+	batch   batch  // the one under way
+	revoked uint64 // the last batch that was revoked; of the committer
 	closed  atomic.Bool
 	work    sync.WaitGroup // files being created ahead
 

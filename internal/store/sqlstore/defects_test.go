@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"postrider/internal/blob/volume"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/storetest"
@@ -430,4 +431,74 @@ func TestFetchedIsSeenWhileWritten(t *testing.T) {
 	if uid, err := s.Fetched(context.Background(), ids[0]); err != nil || uid != 7 {
 		t.Errorf("afterwards: got %d, %v; want 7", uid, err)
 	}
+}
+
+// TestManyRecipients delivers to more than one step takes: the body is
+// written once, and a rebuild after compaction finds it for everybody.
+func TestManyRecipients(t *testing.T) {
+	dir := t.TempDir()
+	small := func(c *Config) {
+		c.Quiet, c.OrphanKeep = true, 1
+		c.Blobs.Close()
+		blobs, err := volume.Open(volume.Config{Dirs: []string{filepath.Join(dir, "volumes")},
+			Size: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Blobs = blobs
+	}
+	s := openTest(t, dir, small)
+	ctx := context.Background()
+	ids := addUsers(t, s, 3*targetsPerOp)
+	before := used(s)
+	body := strings.Repeat("for everybody ", 4000)
+	var targets []store.Target
+	for _, id := range ids {
+		targets = append(targets, store.Target{Account: id})
+	}
+	if _, err := storetest.Deliver(s, body, targets...); err != nil {
+		t.Fatal(err)
+	}
+	if took := used(s) - before; took > int64(2*len(body)) {
+		t.Errorf("a body of %d bytes took %d", len(body), took)
+	}
+	for range 60 { // what fills the volume and goes again
+		if _, err := storetest.Deliver(s, body, store.Target{Account: ids[0]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var gone []mail.UID
+	for i := range 60 {
+		gone = append(gone, mail.UID(i+2))
+	}
+	if err := s.Expunge(ctx, ids[0], store.Inbox, gone); err != nil {
+		t.Fatal(err)
+	}
+	first := s.blobs.Volumes()[0].Number
+	for range 3 {
+		if err := s.Tidy(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range s.blobs.Volumes() {
+		if v.Number == first {
+			t.Errorf("volume %d was not compacted", first)
+		}
+	}
+	storetest.Clean(t, s)
+	s.Close()
+	cfg := Config{Path: filepath.Join(dir, "postrider.db"), Blobs: openVolumes(t, dir),
+		Snapshot: filepath.Join(dir, "state.json")}
+	if _, err := Rebuild(ctx, cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Blobs.Close()
+	s = openTest(t, dir, small)
+	defer s.Close()
+	for _, id := range ids {
+		if got, err := storetest.Read(s, id); err != nil || len(got) == 0 || got[0] != body {
+			t.Fatalf("account %d after the rebuild: %d messages, %v", id, len(got), err)
+		}
+	}
+	storetest.Clean(t, s)
 }
