@@ -172,6 +172,10 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		if e.Store, err = sqlstore.Open(ctx, older); err == nil {
 			e.problem("the database took in what the volumes have and it had not; every mailbox "+
 				"got a new UIDVALIDITY", cfg.Path, true)
+			if n := e.Store.Unowned(); n > 0 {
+				e.problem(fmt.Sprintf("%d messages in the volumes are of accounts that neither the "+
+					"database nor the state snapshot knows; they are kept for a day", n), cfg.Path, false)
+			}
 			return nil
 		}
 	}

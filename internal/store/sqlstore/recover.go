@@ -18,6 +18,7 @@ type replay struct {
 	durable uint64         // the largest batch that some record knew durable in the database
 	batch   uint64         // the largest batch number seen
 	account mail.AccountID // the largest number of an account seen
+	unowned int64          // messages that belong to nobody who is known
 }
 
 type pendingRecord struct {
@@ -35,18 +36,26 @@ func (s *Store) recover(ctx context.Context) error {
 	}
 	have := c.batch
 	r := &replay{batch: have}
-	var accounts int
-	row := c.conn.QueryRowContext(ctx, `SELECT count(*) FROM account`)
-	if err := row.Scan(&accounts); err != nil {
+	lost, err := s.lost(ctx)
+	if err != nil {
 		return err
 	}
 	t := s.plainTx(ctx)
-	err := s.blobs.Records(ctx, have, func(rec blob.Record) error {
+	restored := false
+	err = s.blobs.Records(ctx, have, func(rec blob.Record) error {
 		r.batch, r.durable = max(r.batch, rec.Batch), max(r.durable, rec.Durable)
-		if r.durable > have && (!s.cfg.AcceptRestore || accounts == 0) {
+		switch older := r.durable > have; {
+		case lost:
+			return errLost
+		case older && !s.cfg.AcceptRestore:
 			return mail.Errorf(mail.Damaged, fmt.Sprintf("the database is older than its volumes"+
 				" (batch %d, they know %d): run \"postrider check --repair\", or serve"+
 				" with --accept-restore", have, r.durable))
+		case older && !restored:
+			if err := s.restoreMissing(t); err != nil {
+				return err
+			}
+			restored = true
 		}
 		m, err := parseMeta(rec.Meta)
 		if err != nil {
@@ -61,17 +70,47 @@ func (s *Store) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(r.records) == 0 && r.batch == have {
-		return nil
-	}
 	if r.durable > have {
 		if err := s.renewUIDValidity(t); err != nil {
 			return err
 		}
 	}
-	s.log.Info("taking in what the volumes have", "from", have, "to", r.batch)
-	return s.takeIn(t, r, true)
+	if r.batch > have {
+		s.log.Info("taking in what the volumes have", "from", have, "to", r.batch)
+	}
+	// Also when there is nothing to take in: from here on the database is
+	// known to be durable, so that the volumes can tell an older one.
+	err = s.takeIn(t, r, true)
+	s.unowned = r.unowned
+	if s.unowned > 0 {
+		s.log.Error("the volumes have messages of accounts that are not known", "messages", s.unowned)
+	}
+	return err
 }
+
+var errLost = mail.Errorf(mail.Damaged, "there is no database, or an empty one, beside volumes"+
+	" or a state snapshot that are not: run \"postrider check --repair\"")
+
+// lost says whether the database knows nobody. Then there must be no mail in
+// the volumes; and if there are accounts in the state snapshot it has been
+// lost, which is told at once.
+func (s *Store) lost(ctx context.Context) (bool, error) {
+	var n int
+	row := s.committer.conn.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM account) +
+		(SELECT count(*) FROM domain)`)
+	if err := row.Scan(&n); err != nil || n > 0 {
+		return false, err
+	}
+	snap, err := readSnapshot(s.cfg.Snapshot)
+	if err == nil && len(snap.Accounts) > 0 {
+		return true, errLost
+	}
+	return true, nil
+}
+
+// Unowned is how many messages of the volumes belonged to no account that
+// is known, when the store was opened.
+func (s *Store) Unowned() int64 { return s.unowned }
 
 // plainTx is a tx for work before the committer runs.
 func (s *Store) plainTx(ctx context.Context) *tx {
@@ -137,6 +176,7 @@ func (s *Store) redeliver(t *tx, r *replay, p *pendingRecord) error {
 		s.ids.start(max(s.ids.last.Load(), int64(m.targets[i].email)), s.now)
 	}
 	if !used {
+		r.unowned++
 		if err := t.orphan(int64(m.blob)); err != nil {
 			return err
 		}

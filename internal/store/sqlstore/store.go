@@ -72,6 +72,7 @@ type Store struct {
 	hub       hub
 	space     *spaceGuard
 	keeper    keeper
+	unowned   int64 // messages of nobody, found at start
 	maxLog    int64 // bytes
 
 	mu      sync.Mutex
@@ -84,6 +85,7 @@ var _ store.Store = (*Store)(nil)
 const (
 	readers       = 4
 	writerCacheKB = 16 << 10
+	minimumFree   = 1 << 20 // bytes without which the database cannot be opened
 	readerCacheKB = 2 << 10
 )
 
@@ -98,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if err := s.recover(ctx); err != nil {
 		s.closeDatabases()
-		return nil, err
+		return nil, s.explain(err)
 	}
 	s.start()
 	return s, nil
@@ -125,7 +127,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if err := s.connect(ctx); err != nil {
 		s.closeDatabases()
-		return nil, fmt.Errorf("database %s: %w", cfg.Path, err)
+		return nil, s.explain(fmt.Errorf("database %s: %w", cfg.Path, err))
 	}
 	if fresh {
 		if err := syncDir(filepath.Dir(cfg.Path)); err != nil {
@@ -134,6 +136,16 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 	}
 	return s, nil
+}
+
+// explain says plainly that the disk is full: the engine has several names
+// for it.
+func (s *Store) explain(err error) error {
+	free, _, unknown := freeSpace(filepath.Dir(s.cfg.Path))
+	if s.dialect.full(err) || unknown == nil && free < minimumFree {
+		return &mail.Error{Kind: mail.Full, Text: "the disk is full: make room and start again", Err: err}
+	}
+	return err
 }
 
 func (s *Store) connect(ctx context.Context) (err error) {

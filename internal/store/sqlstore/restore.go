@@ -1,0 +1,71 @@
+package sqlstore
+
+import (
+	"errors"
+	"os"
+
+	"postrider/internal/store"
+)
+
+// restoreMissing gives an older database the domains and accounts that the
+// newer state snapshot beside it has, so that the mail which the volumes
+// have for them finds its owners, and no number is given twice. What the
+// database knows itself stays as it is.
+func (s *Store) restoreMissing(t *tx) error {
+	snap, err := readSnapshot(s.cfg.Snapshot)
+	if errors.Is(err, os.ErrNotExist) || s.cfg.Snapshot == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.committer.begin(t.ctx, true); err != nil {
+		return err
+	}
+	if err = s.addMissing(t, snap); err == nil {
+		_, err = s.committer.conn.ExecContext(t.ctx, "COMMIT")
+	}
+	if err != nil {
+		s.committer.rollback(t)
+	}
+	t.touched = nil
+	return err
+}
+
+func (s *Store) addMissing(t *tx, snap *snapshot) error {
+	for _, d := range snap.Domains {
+		if err := t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, 0, $2)
+			ON CONFLICT (name) DO NOTHING`, d.Name, d.Created.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	next := snap.Next
+	for i := range snap.Accounts {
+		a := &snap.Accounts[i]
+		next = max(next, int64(a.ID))
+		known, err := t.knows(a)
+		if err != nil {
+			return err
+		}
+		if known {
+			continue
+		}
+		if err := t.insertAccount(a.ID, &a.Account, t.laterValidity(a, store.Inbox)); err != nil {
+			return err
+		}
+		if err := t.restoreParts(a); err != nil {
+			return err
+		}
+		s.log.Info("account restored from the state snapshot", "account", a.Address.String())
+	}
+	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
+	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`, next)
+}
+
+// knows says whether the number or the address of an account is in use.
+func (t *tx) knows(a *snapshotAccount) (bool, error) {
+	var n int
+	err := t.row(`SELECT (SELECT count(*) FROM account WHERE id = $1 OR address = $2) +
+		(SELECT count(*) FROM purge WHERE account = $1)`, int64(a.ID), a.Address.Key()).Scan(&n)
+	return n > 0, err
+}
