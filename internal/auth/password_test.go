@@ -174,6 +174,16 @@ func TestCheckName(t *testing.T) {
 		{"a_b-c9", dots, true},
 		{"jürgen", dots, true},
 		{"ju\u0308rgen", dots, false},
+		{"дмитрий", dots, true},
+		{"ｗide", dots, false}, // a login folds it to another name
+		{"ａｎｎ", dots, false},
+		{"ſam", dots, false},
+		{"an\u034fn", dots, false}, // what a login leaves out
+		{"J\u030can", dots, false}, // in lower case, it composes
+		{"ｎｕｌｌ", dots, false},
+		{"ＥＲＲＯＲ", dots, false},
+		{"blackl\u0130sted", dots, false},
+		{"Ｌ-x", dots, false},
 		{"Unknown", dots, true},
 		{"postmaster", dots, true},
 		{"nullify", dots, true},
@@ -207,6 +217,24 @@ func TestCheckName(t *testing.T) {
 		err := CheckName(test.name, test.policy)
 		if (err == nil) != test.ok || err != nil && mail.KindOf(err) != mail.Invalid {
 			t.Errorf("%q, %+v: got %v, want ok %v", test.name, test.policy, err, test.ok)
+		}
+	}
+}
+
+// Who may not have a name hears which one would do, or that none does.
+func TestCheckNameTells(t *testing.T) {
+	for name, want := range map[string]string{
+		"ｗide":      `"wide"`,
+		"Ａnn":       `"ann"`,
+		"ſam":       `"sam"`,
+		"ｎｕｌｌ":      "reserved",
+		"ＥＲＲＯＲ":     "reserved",
+		"Ｌ-x":       "distribution lists",
+		"e\u0301va": `"éva"`,
+	} {
+		err := CheckName(name, Names{})
+		if e, isOurs := errors.AsType[*mail.Error](err); !isOurs || !strings.Contains(e.Text, want) {
+			t.Errorf("%q: got %v, want %s", name, err, want)
 		}
 	}
 }
