@@ -33,7 +33,7 @@ func TestFailedBatchIsNotDurable(t *testing.T) {
 	blobs.fail.Store(true)
 	deliver(s, []byte("refused"), ids[0])
 	blobs.fail.Store(false)
-	s.checkpoint(false)
+	s.checkpoint(true)
 	copyTree(t, dir, before)
 	if _, err := deliver(s, []byte("kept"), ids[0]); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestLogIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.checkpoint(false)
+		s.checkpoint(true)
 	}
 	cancel()
 	group.Wait()

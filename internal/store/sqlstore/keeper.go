@@ -12,9 +12,18 @@ import (
 const (
 	checkpointEvery = 5 * time.Second
 	// checkpointWrites starts a checkpoint early, at about 100 MB of log. Less
-	// often is better: each holds up everybody for a few milliseconds, and
-	// pages that many batches have touched are moved once.
+	// often is better: pages that many batches have touched are moved once.
 	checkpointWrites = 100_000
+	// restartBytes is the length of the log above which the committer stands
+	// still for a last checkpoint, after which the log begins anew. Below it
+	// that is done when there is little to do, because it takes two flushes.
+	restartBytes = 128 << 20
+	// fewWrites between two ticks is little to do.
+	fewWrites = 2_000
+	// writeBackEvery is how often the system is told to write the log back,
+	// so that the flush of a checkpoint finds little left and deliveries do
+	// not wait behind it.
+	writeBackEvery = 50 * time.Millisecond
 	// maxLogBytes is the length of the log above which a checkpoint waits a
 	// moment for readers, so that it can begin anew.
 	maxLogBytes   = 256 << 20
@@ -26,7 +35,7 @@ const (
 )
 
 // A keeper does the background work of a store: checkpoints, traces,
-// snapshots, and winning back space. It has three goroutines, so that
+// snapshots, and winning back space. It has several goroutines, so that
 // neither checkpoints nor notes and snapshots wait for a sweep.
 type keeper struct {
 	writes   atomic.Int64 // statements since the last checkpoint
@@ -47,6 +56,7 @@ func (k *keeper) start(s *Store) {
 	k.volumes = map[int64]time.Time{}
 	k.snapshotSoon() // what a crash kept from being written
 	k.group.Go(func() { s.keepCheckpoints(ctx) })
+	k.group.Go(func() { s.writeBack(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
 }
@@ -88,9 +98,9 @@ func (s *Store) keepCheckpoints(ctx context.Context) {
 		case <-tick.C:
 		case <-s.keeper.soon:
 		}
-		if s.keeper.writes.Swap(0) > 0 {
+		if n := s.keeper.writes.Swap(0); n > 0 {
 			idle = 0
-			s.checkpoint(false)
+			s.checkpoint(n < fewWrites)
 		}
 		if idle == restAfter {
 			s.shrink(ctx)
@@ -108,19 +118,26 @@ func (s *Store) shrink(ctx context.Context) {
 	})
 }
 
-// checkpoint runs one checkpoint. Closing says that the committer has ended.
-func (s *Store) checkpoint(closing bool) {
+// lastCheckpoint runs when the committer has ended.
+func (s *Store) lastCheckpoint() {
+	c := s.committer
+	if _, _, err := s.dialect.checkpoint(context.Background(), c.conn, true); err != nil {
+		s.log.Warn("last checkpoint", "error", err)
+	}
+	s.blobs.Settled(c.durable)
+}
+
+// checkpoint runs one checkpoint in the background, and then, if the log is
+// long or there is time, the rest of it between two batches.
+func (s *Store) checkpoint(idle bool) {
 	ctx := context.Background()
 	c := s.committer
-	if closing {
-		if _, _, err := s.dialect.checkpoint(ctx, c.conn, true); err != nil {
-			s.log.Warn("last checkpoint", "error", err)
-		}
-		s.blobs.Settled(c.durable)
+	length, err := s.background(ctx)
+	if err != nil {
+		s.log.Warn("checkpoint", "error", err)
 		return
 	}
-	if err := s.background(ctx); err != nil {
-		s.log.Warn("checkpoint", "error", err)
+	if length < restartBytes && !idle {
 		return
 	}
 	c.pause(func() {
@@ -141,19 +158,19 @@ func (s *Store) checkpoint(closing bool) {
 
 // background runs the part of a checkpoint that holds nobody up, on a
 // connection of its own.
-func (s *Store) background(ctx context.Context) (err error) {
+func (s *Store) background(ctx context.Context) (logBytes int64, err error) {
 	k := &s.keeper
 	if k.conn == nil {
 		if k.db, err = s.dialect.open(s.cfg.Path, 1, 256); err != nil {
-			return err
+			return 0, err
 		}
 		if k.conn, err = k.db.Conn(ctx); err != nil {
 			k.db.Close()
-			return err
+			return 0, err
 		}
 	}
-	_, _, err = s.dialect.checkpoint(ctx, k.conn, false)
-	return err
+	_, logBytes, err = s.dialect.checkpoint(ctx, k.conn, false)
+	return logBytes, err
 }
 
 // keepNotes writes what was noted in memory, and the snapshot.

@@ -208,7 +208,7 @@ func (s *Store) Close() error {
 	s.committer.stop()
 	keep(s.writeSnapshot(context.Background()))
 	if s.committer.failure() == nil {
-		s.checkpoint(true)
+		s.lastCheckpoint()
 	}
 	s.hub.close()
 	keep(s.closeDatabases())
