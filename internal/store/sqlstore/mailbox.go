@@ -41,8 +41,10 @@ const maxRows = 500
 // Entries implements store.Store.
 func (s *Store) Entries(ctx context.Context, a mail.AccountID, id mail.MailboxID, after mail.UID,
 	limit int) ([]store.Entry, error) {
+	// SQLite compiles a statement anew whenever a bare LIMIT gets a value; abs
+	// keeps it from looking.
 	st, err := s.prepared(ctx, `SELECT uid, email, flags, modseq, saved, size FROM entry
-		WHERE account = $1 AND mailbox = $2 AND uid > $3 ORDER BY uid LIMIT $4`)
+		WHERE account = $1 AND mailbox = $2 AND uid > $3 ORDER BY uid LIMIT abs($4)`)
 	if err != nil {
 		return nil, err
 	}
