@@ -22,10 +22,16 @@
 // # Guessing
 //
 // Wrong passwords are counted for an account at an address, for an address
-// and for an account. The second failure in a row is answered after a second,
-// the next ones after 2, 4, 8… Until then no further attempt on the account
-// from that address is looked at; the owner, coming from elsewhere, notices
-// nothing. Few may wait at a time: the others hear ErrTooMany at once.
+// and for an account. The first for an account at an address is answered at
+// once, the second in a row after a second, the next ones after 2, 4, 8…; for
+// an address over all accounts, and for an account over all addresses, this
+// begins with the 21st. Until then no further attempt on the account from that
+// address is looked at; the owner, coming from elsewhere, notices nothing. At
+// exempt addresses, behind which there may be a web mailer with all its users,
+// only the account counts, there and over all addresses.
+//
+// Few may wait at a time: the others hear ErrTooMany at once, and so does who
+// would have to wait for longer than the longest delay.
 package auth
 
 import (

@@ -43,9 +43,9 @@ type Policy struct {
 	SCRAMRounds int            // of new keys; 20 000 at least
 	Remember    time.Duration  // how long after its last use a password is known; 0 is not at all
 	FirstDelay  time.Duration  // of the second wrong password in a row; it doubles; 0 is none
-	MaxDelay    time.Duration  // where it stops growing
+	MaxDelay    time.Duration  // where it stops growing; no answer waits longer
 	Forgive     time.Duration  // how long after the last failure all are forgotten
-	Exempt      []netip.Prefix // addresses that are never slowed down
+	Exempt      []netip.Prefix // addresses not counted over all accounts
 }
 
 // DefaultPolicy is what the settings say when nobody has changed them.

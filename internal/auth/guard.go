@@ -24,7 +24,8 @@ const (
 	// maxGuarded limits the counts in memory, at some 100 bytes each.
 	maxGuarded = 1 << 16
 	// maxWaiting is how many logins may wait for the end of a delay at once,
-	// and maxWaitingEach how many of them for one address.
+	// and maxWaitingEach how many of them for one address; where the address
+	// is exempt, for one account at it.
 	maxWaiting     = 512
 	maxWaitingEach = 8
 )
@@ -39,8 +40,8 @@ type guard struct {
 
 	mu      sync.Mutex
 	counts  map[guardKey]*failures
-	waiting map[netip.Addr]int // logins that wait, by address
-	waits   int                // their sum
+	waiting map[guardKey]int // logins that wait, by address
+	waits   int              // their sum
 }
 
 // A guardKey is what failures are counted for. An address counts with its
@@ -53,6 +54,17 @@ type guardKey struct {
 
 type guardKeys struct {
 	pair, address, account guardKey
+	// exempt says that nothing is counted for the address as a whole: not its
+	// failures, and its waiting logins for each account alone.
+	exempt bool
+}
+
+// waiting is what logins that wait are counted for.
+func (k *guardKeys) waiting() guardKey {
+	if k.exempt {
+		return k.pair
+	}
+	return k.address
 }
 
 type failures struct {
@@ -64,13 +76,15 @@ func newGuard() *guard {
 	return &guard{
 		seed:    maphash.MakeSeed(),
 		counts:  make(map[guardKey]*failures),
-		waiting: make(map[netip.Addr]int),
+		waiting: make(map[guardKey]int),
 	}
 }
 
 // keys gives the keys of an attempt. A name that cannot be an account's is
 // counted as it was given.
-func (g *guard) keys(remote netip.Addr, a mail.Address, given string) guardKeys {
+func (g *guard) keys(
+	remote netip.Addr, exempt bool, a mail.Address, given string,
+) guardKeys {
 	if remote.Is6() {
 		if p, err := remote.Prefix(64); err == nil {
 			remote = p.Addr()
@@ -84,15 +98,24 @@ func (g *guard) keys(remote netip.Addr, a mail.Address, given string) guardKeys 
 		pair:    guardKey{remote, user},
 		address: guardKey{address: remote},
 		account: guardKey{user: user},
+		exempt:  exempt,
 	}
 }
 
 // enter waits until the delays of earlier failures from the address are over.
-func (g *guard) enter(ctx context.Context, k *guardKeys, now func() time.Time) error {
+// It fails with ErrTooMany as soon as they will not be by the given time:
+// somebody else has failed meanwhile.
+func (g *guard) enter(
+	ctx context.Context, k *guardKeys, by time.Time, now func() time.Time,
+) error {
 	for {
-		delay := g.left(k, now())
-		if delay <= 0 {
+		t := now()
+		delay := g.left(k, t)
+		switch {
+		case delay <= 0:
 			return nil
+		case delay > by.Sub(t):
+			return ErrTooMany
 		}
 		if err := g.wait(ctx, k, delay); err != nil {
 			return err
@@ -108,10 +131,11 @@ func (g *guard) left(k *guardKeys, now time.Time) time.Duration {
 		return 0
 	}
 	var left time.Duration
-	for _, f := range [...]*failures{g.counts[k.pair], g.counts[k.address]} {
-		if f != nil {
-			left = max(left, f.until.Sub(now))
-		}
+	if f := g.counts[k.pair]; f != nil {
+		left = f.until.Sub(now)
+	}
+	if f := g.counts[k.address]; f != nil && !k.exempt {
+		left = max(left, f.until.Sub(now))
 	}
 	return left
 }
@@ -120,10 +144,11 @@ func (g *guard) left(k *guardKeys, now time.Time) time.Duration {
 func (g *guard) failed(k *guardKeys, p *Policy, now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	pair := g.count(k.pair, freePair, p, now)
-	address := g.count(k.address, freeWide, p, now)
-	account := g.count(k.account, freeWide, p, now)
-	return max(pair, address, account)
+	delay := max(g.count(k.pair, freePair, p, now), g.count(k.account, freeWide, p, now))
+	if !k.exempt {
+		delay = max(delay, g.count(k.address, freeWide, p, now))
+	}
+	return delay
 }
 
 func (g *guard) count(k guardKey, free int, p *Policy, now time.Time) time.Duration {
@@ -187,16 +212,16 @@ func (g *guard) wait(ctx context.Context, k *guardKeys, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	address := k.address.address
+	key := k.waiting()
 	g.mu.Lock()
-	if g.waits >= maxWaiting || g.waiting[address] >= maxWaitingEach {
+	if g.waits >= maxWaiting || g.waiting[key] >= maxWaitingEach {
 		g.mu.Unlock()
 		return ErrTooMany
 	}
 	g.waits++
-	g.waiting[address]++
+	g.waiting[key]++
 	g.mu.Unlock()
-	defer g.done(address)
+	defer g.done(key)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -207,11 +232,11 @@ func (g *guard) wait(ctx context.Context, k *guardKeys, d time.Duration) error {
 	}
 }
 
-func (g *guard) done(address netip.Addr) {
+func (g *guard) done(key guardKey) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waits--
-	if g.waiting[address]--; g.waiting[address] == 0 {
-		delete(g.waiting, address)
+	if g.waiting[key]--; g.waiting[key] == 0 {
+		delete(g.waiting, key)
 	}
 }

@@ -131,16 +131,82 @@ func TestDelayOverManyAddresses(t *testing.T) {
 	})
 }
 
+// An exempt address is not counted, but each account at it is.
 func TestDelayExempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, _ := newTest(t, nil)
-		if got := took(func() {
-			for range 10 {
-				a.Password(t.Context(), &Channel{Remote: here}, "alice", "x")
-			}
-		}); got != 0 {
-			t.Errorf("got %v", got)
+		c := channelFrom(t, "127.0.0.1")
+		try := func(user, password string) (got time.Duration, err error) {
+			got = took(func() { _, err = a.Password(t.Context(), c, user, password) })
+			return got, err
 		}
+		for i, want := range []time.Duration{0, 1, 2, 4, 8, 16} {
+			if got, _ := try("alice", "x"); got != want*time.Second {
+				t.Errorf("failure %d: got %v, want %d s", i+1, got, want)
+			}
+		}
+		for i := range freeWide + 3 {
+			if got, _ := try(fmt.Sprintf("user%d", i), "x"); got != 0 {
+				t.Errorf("account %d: got %v", i+1, got)
+			}
+		}
+		for range maxWaitingEach {
+			go a.Password(t.Context(), c, "alice", "x")
+		}
+		try("eve", "x")
+		go a.Password(t.Context(), c, "eve", "x")
+		synctest.Wait()
+		if got, err := try("dave", rightPassword); got != 0 || err != nil {
+			t.Errorf("a colleague: got %v, %v", got, err)
+		}
+		if got, err := try("eve", "x"); got != 3*time.Second || !errors.Is(err, ErrCredentials) {
+			t.Errorf("others fill the room to wait: got %v, %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		if got, err := try("alice", rightPassword); got != 0 || err != nil {
+			t.Errorf("after the delay: got %v, %v", got, err)
+		}
+		if got, _ := try("alice", "x"); got != 0 {
+			t.Errorf("first failure after a login: got %v", got)
+		}
+	})
+}
+
+// Whatever others do, no answer is held back for longer than MaxDelay.
+func TestDelayIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, _ := newTest(t, nil)
+		c, other := channelFrom(t, "192.0.2.7"), channelFrom(t, "192.0.2.8")
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				for range 10 {
+					got := took(func() { a.Password(t.Context(), c, "alice", "x") })
+					if most := DefaultPolicy().MaxDelay; got > most {
+						t.Errorf("password: got %v, want %v at most", got, most)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 10 {
+					x, err := a.Start(other, mechSHA256)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					e := x.(*scramExchange)
+					if _, _, err := x.Next([]byte("n,,n=dave,r=abc")); err != nil {
+						continue
+					}
+					proof := base64.StdEncoding.EncodeToString(make([]byte, 32))
+					got := took(func() { e.Next([]byte("c=biws,r=" + e.nonce + ",p=" + proof)) })
+					if most := DefaultPolicy().MaxDelay; got > most {
+						t.Errorf("proof: got %v, want %v at most", got, most)
+					}
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 
@@ -217,7 +283,7 @@ func TestDelayOfParallelGuesses(t *testing.T) {
 			go a.Password(t.Context(), c, "alice", fmt.Sprint("guess ", i))
 		}
 		synctest.Wait()
-		keys := a.guard.keys(c.Remote, mail.Address{Local: "alice", Domain: "example.org"}, "")
+		keys := a.guard.keys(c.Remote, false, mail.Address{Local: "alice", Domain: "example.org"}, "")
 		if got := a.guard.counts[keys.pair].count; got > workers+2 {
 			t.Errorf("%d of %d passwords were tried at once", got, all)
 		}
@@ -236,7 +302,7 @@ func TestDelayOfParallelGuesses(t *testing.T) {
 			go e.Next([]byte("c=biws,r=" + e.nonce + ",p=" + proof))
 		}
 		synctest.Wait()
-		keys = a.guard.keys(c.Remote, mail.Address{Local: "dave", Domain: "example.org"}, "")
+		keys = a.guard.keys(c.Remote, false, mail.Address{Local: "dave", Domain: "example.org"}, "")
 		if got := a.guard.counts[keys.pair].count; got > workers+2 {
 			t.Errorf("%d of %d proofs were tried at once", got, all)
 		}
@@ -249,7 +315,7 @@ func TestGuardIsBounded(t *testing.T) {
 	p := DefaultPolicy()
 	now := time.Now()
 	for i := range maxGuarded {
-		k := g.keys(here, mail.Address{}, fmt.Sprint(i))
+		k := g.keys(here, false, mail.Address{}, fmt.Sprint(i))
 		g.failed(&k, &p, now)
 	}
 	if got := len(g.counts); got > maxGuarded {

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -120,7 +123,7 @@ type login struct {
 	account *store.Account
 	policy  Policy
 	keys    guardKeys
-	exempt  bool // from delays
+	by      time.Time // when the answer is to be given at the latest
 }
 
 // begin looks the user up and waits for penalties that still run. A user that
@@ -143,22 +146,21 @@ func (a *Authenticator) begin(
 		}
 	}
 	remote := c.Remote.Unmap()
-	for _, p := range l.policy.Exempt {
-		if p.Contains(remote) {
-			l.exempt = true
-			return nil
-		}
-	}
-	l.keys = a.guard.keys(remote, l.address, user)
+	exempt := slices.ContainsFunc(l.policy.Exempt, func(p netip.Prefix) bool {
+		return p.Contains(remote)
+	})
+	l.keys = a.guard.keys(remote, exempt, l.address, user)
+	l.start()
 	return l.serve(ctx)
 }
 
+// start begins the time for an answer: all its waiting together is no longer
+// than the longest delay.
+func (l *login) start() { l.by = l.auth.cfg.Now().Add(l.policy.MaxDelay) }
+
 // serve waits until no penalty runs that the login must serve.
 func (l *login) serve(ctx context.Context) error {
-	if l.exempt {
-		return nil
-	}
-	err := l.auth.guard.enter(ctx, &l.keys, l.auth.cfg.Now)
+	err := l.auth.guard.enter(ctx, &l.keys, l.by, l.auth.cfg.Now)
 	if errors.Is(err, ErrTooMany) {
 		l.auth.logRefusal(ctx, l.channel, l.method, l.user, reasonTooMany)
 	}
@@ -173,7 +175,7 @@ func (l *login) place(ctx context.Context) error {
 		if err := a.work.enter(ctx); err != nil {
 			return err
 		}
-		if l.exempt || a.guard.left(&l.keys, a.cfg.Now()) <= 0 {
+		if a.guard.left(&l.keys, a.cfg.Now()) <= 0 {
 			return nil
 		}
 		a.work.leave()
@@ -207,9 +209,7 @@ func (l *login) succeed(ctx context.Context, app string) (*Identity, error) {
 	case !l.account.Login:
 		return nil, l.fail(ctx, reasonNoLogin)
 	}
-	if !l.exempt {
-		l.auth.guard.forgive(&l.keys)
-	}
+	l.auth.guard.forgive(&l.keys)
 	return &Identity{
 		Account: l.account.ID,
 		Address: l.account.Address,
@@ -220,17 +220,17 @@ func (l *login) succeed(ctx context.Context, app string) (*Identity, error) {
 }
 
 // fail records a failure, waits the delay it has earned, and gives the error.
+// Where the login has waited already and is answered sooner, the next attempt
+// serves what is left.
 func (l *login) fail(ctx context.Context, reason string) error {
 	if l.account == nil {
 		reason = reasonUnknown
 	}
 	a := l.auth
 	a.logRefusal(ctx, l.channel, l.method, l.user, reason)
-	if l.exempt {
-		return ErrCredentials
-	}
-	delay := a.guard.failed(&l.keys, &l.policy, a.cfg.Now())
-	if err := a.guard.wait(ctx, &l.keys, delay); err != nil {
+	now := a.cfg.Now()
+	delay := a.guard.failed(&l.keys, &l.policy, now)
+	if err := a.guard.wait(ctx, &l.keys, min(delay, l.by.Sub(now))); err != nil {
 		return err
 	}
 	return ErrCredentials

@@ -247,6 +247,7 @@ func (x *scramExchange) clientFinal(
 		return nil, nil, ErrSyntax
 	}
 	// Guesses prepared side by side are served one after the other.
+	x.login.start()
 	if err := x.login.serve(ctx); err != nil {
 		return nil, nil, err
 	}

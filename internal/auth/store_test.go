@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,7 +39,11 @@ func TestRealStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := New(Config{Store: s, Seal: key})
+	a := New(Config{Store: s, Seal: key, Policy: func() Policy {
+		p := DefaultPolicy()
+		p.FirstDelay = 0
+		return p
+	}})
 	defer a.Close()
 	if err := s.AddDomain(ctx, store.Domain{Name: "example.org", Main: true}); err != nil {
 		t.Fatal(err)
@@ -107,8 +112,9 @@ func TestJournalLimitsRefusals(t *testing.T) {
 	}
 	a, _, _ := newTest(t, func(c *Config) { c.Log = j.For("auth") })
 	a.nobody.memoryKiB = 8
-	for range 50 {
-		a.Password(t.Context(), &Channel{Service: "pop", Remote: here}, "mallory", "Secret1")
+	for i := range 50 {
+		user := fmt.Sprint("mallory", i) // each without a delay
+		a.Password(t.Context(), &Channel{Service: "pop", Remote: here}, user, "Secret1")
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,8 @@ var table = [count]Key{
 			"995."},
 
 	LimitsExempt: {Name: "limits.exempt", Type: Prefixes, Default: "127.0.0.0/8, ::1",
-		Help: "Networks that the limits per address do not count."},
+		Help: "Networks that the limits per address do not count. Wrong passwords for one account " +
+			"are slowed down from there as well."},
 	LimitsHandshake: {Name: "limits.handshake", Type: Duration, Default: "30s",
 		Min: int64(time.Second), Max: int64(10 * time.Minute),
 		Help: "How long a TLS handshake or a PROXY header may take."},
@@ -135,11 +136,13 @@ var table = [count]Key{
 			"clients that come often cost little. A changed password ends it at once."},
 	AuthDelay: {Name: "auth.delay", Type: Duration, Default: "1s", Zero: "none",
 		Min: int64(time.Millisecond), Max: int64(time.Minute),
-		Help: "How long the answer to a wrong password waits. It doubles with each further one " +
-			"for the same account or from the same address."},
+		Help: "How long the answer to the second wrong password in a row for an account at an " +
+			"address waits; it doubles with each further one. The first is answered at once. Over " +
+			"all accounts of an address not in limits.exempt, or all addresses of an account, it " +
+			"begins with the 21st."},
 	AuthDelayMax: {Name: "auth.delay_max", Type: Duration, Default: "30s",
 		Min: int64(time.Millisecond), Max: int64(10 * time.Minute),
-		Help: "The longest that the answer to a wrong password waits."},
+		Help: "The longest that the answer to a login waits because of wrong passwords."},
 	AuthDelayForget: {Name: "auth.delay_forget", Type: Duration, Default: "15m",
 		Min: int64(time.Second), Max: int64(24 * time.Hour),
 		Help: "How long after the last wrong password the delay starts anew."},
