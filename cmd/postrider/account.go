@@ -270,10 +270,19 @@ func appRemove(ctx ctx, c *call) error {
 }
 
 func accountImport(ctx ctx, c *call) error {
+	if f := c.opt.format; c.given["format"] && f != "sims" && f != "eims" {
+		return c.usage("account import: --format %q: want sims or eims", f)
+	}
+	if c.given["domain"] {
+		if _, err := control.ParseDomain(c.opt.domain); err != nil {
+			return c.refused(err)
+		}
+	}
 	content, err := c.input(c.arg(0))
 	if err != nil {
 		return err
 	}
+	c.content = true
 	q := control.AccountImportRequest{Content: string(content), Format: c.opt.format,
 		Domain: c.opt.domain, DryRun: c.opt.dryRun}
 	return c.with(ctx, func(s *session) error {
@@ -316,8 +325,8 @@ func printImport(w io.Writer, r *control.AccountImportReply) {
 	if r.DryRun || r.Failed > 0 {
 		verb = "Accounts that would be"
 	}
-	fmt.Fprintf(w, "%s added: %d, changed: %d, removed: %d; wrong lines: %d.\n",
-		verb, r.Added, r.Changed, r.Removed, r.Failed)
+	fmt.Fprintf(w, "%s added: %d, changed: %d, unchanged: %d, removed: %d; wrong lines: %d.\n",
+		verb, r.Added, r.Changed, r.Unchanged, r.Removed, r.Failed)
 }
 
 func accountExport(ctx ctx, c *call) error {

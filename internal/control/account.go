@@ -64,7 +64,7 @@ func parseAPOP(s string) (store.APOPMode, error) {
 			return mode, nil
 		}
 	}
-	return 0, mail.Errorf(mail.Invalid, fmt.Sprintf("APOP %q: want off, allowed or required", s))
+	return 0, mail.Errorf(mail.Invalid, fmt.Sprintf("APOP %q: want off, allowed or required", Short(s)))
 }
 
 // AccountChange holds what an account can be given; nil leaves it as it is,

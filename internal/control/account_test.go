@@ -262,7 +262,7 @@ func TestDomains(t *testing.T) {
 	for name, want := range map[string]mail.Kind{
 		"": mail.Invalid, "a..b": mail.Invalid, "-a.example": mail.Invalid, "a b": mail.Invalid,
 		"192.0.2.1": mail.Invalid, strings.Repeat("a", 64) + ".example": mail.Invalid,
-		"Example.ORG.": mail.Exists,
+		"xn--a.example": mail.Invalid, "xn--": mail.Invalid, "Example.ORG.": mail.Exists,
 	} {
 		wantKind(t, "add "+name, add(name, false), want)
 	}
@@ -290,4 +290,19 @@ func TestDomains(t *testing.T) {
 	}
 	_, err = DomainRemove.Call(ctx, f, DomainRequest{Name: "example.net"}, nil)
 	wantKind(t, "remove twice", err, mail.NotFound)
+}
+
+func TestShort(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "",
+		strings.Repeat("x", maxShown):   strings.Repeat("x", maxShown),
+		strings.Repeat("x", maxShown+1): strings.Repeat("x", maxShown) + "…",
+		strings.Repeat("x", 99) + "é":   strings.Repeat("x", 99) + "…",
+		strings.Repeat("\xff", 200):     strings.Repeat("\xff", maxShown) + "…",
+		strings.Repeat("\x80", 200):     strings.Repeat("\x80", maxShown-4) + "…",
+	} {
+		if got := Short(text); got != want {
+			t.Errorf("%.20q: got %q, want %q", text, got, want)
+		}
+	}
 }

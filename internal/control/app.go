@@ -63,7 +63,7 @@ func (c *Control) appPasswordAdd(ctx context.Context, q AppPasswordRequest) (
 	for _, app := range apps {
 		if app.Name == fresh.Name {
 			return none, mail.Errorf(mail.Exists,
-				fmt.Sprintf("%s has an app password %q already", a.Address, q.Name))
+				fmt.Sprintf("%s has an app password %q already", a.Address, Short(q.Name)))
 		}
 	}
 	if err := c.writeCredentials(ctx, a, append(creds, fresh)); err != nil {
@@ -96,7 +96,7 @@ func (c *Control) appPasswordRemove(ctx context.Context, q AppPasswordRequest) (
 		}
 	}
 	return None{}, mail.Errorf(mail.NotFound,
-		fmt.Sprintf("%s has no app password %q", a.Address, q.Name))
+		fmt.Sprintf("%s has no app password %q", a.Address, Short(q.Name)))
 }
 
 func (c *Control) accountCredentials(ctx context.Context, address string) (

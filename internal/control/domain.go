@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -32,7 +33,7 @@ type DomainRequest struct {
 
 func (c *Control) domainAdd(ctx context.Context, q DomainRequest) (DomainInfo, error) {
 	var none DomainInfo
-	name, err := parseDomain(q.Name)
+	name, err := ParseDomain(q.Name)
 	if err != nil {
 		return none, err
 	}
@@ -103,7 +104,7 @@ func (c *Control) domainRemove(ctx context.Context, q DomainRequest) (None, erro
 
 // ownDomain gives the stored form of a domain that is served here.
 func (c *Control) ownDomain(ctx context.Context, s string) (string, error) {
-	name, err := parseDomain(s)
+	name, err := ParseDomain(s)
 	if err != nil {
 		return "", err
 	}
@@ -117,10 +118,26 @@ func (c *Control) ownDomain(ctx context.Context, s string) (string, error) {
 	return name, nil
 }
 
-// parseDomain gives the ASCII form of a domain name, in lower case.
-func parseDomain(s string) (string, error) {
+// maxShown is how many bytes of what somebody has written errors repeat.
+const maxShown = 100
+
+// Short cuts a text that errors repeat to 100 bytes.
+func Short(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	cut := maxShown
+	for cut > maxShown-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// ParseDomain gives the ASCII form of a domain name, in lower case. Invalid
+// says what is wrong with it.
+func ParseDomain(s string) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", mail.Errorf(mail.Invalid, fmt.Sprintf("%q is no domain name: %s", s, why))
+		return "", mail.Errorf(mail.Invalid, fmt.Sprintf("%q is no domain name: %s", Short(s), why))
 	}
 	name := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), ".")
 	if name == "" {
@@ -129,12 +146,17 @@ func parseDomain(s string) (string, error) {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return bad("it is an IP address")
 	}
+	if len(name) > maxDomain {
+		return bad("it is longer than 253 characters")
+	}
 	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil && strings.Contains(name, "xn--") {
+		return bad("a part that begins with xn-- stands for no name (RFC 5891)")
+	}
 	if err != nil {
 		return bad("it has characters that no domain can have")
 	}
-	// RFC 1035 section 2.3.4: 63 octets a label, 253 characters as a whole.
-	if len(ascii) > 253 {
+	if len(ascii) > maxDomain {
 		return bad("it is longer than 253 characters")
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
@@ -150,6 +172,13 @@ func parseDomain(s string) (string, error) {
 	return ascii, nil
 }
 
+// RFC 1035 section 2.3.4: 63 octets a label, 253 characters as a whole. RFC
+// 5321 section 4.5.3.1.1: 64 octets before the @.
+const (
+	maxDomain = 253
+	maxLocal  = 64
+)
+
 // parseAddress understands an address as people write it; a bare local part
 // means the main domain.
 func (c *Control) parseAddress(ctx context.Context, s string) (mail.Address, error) {
@@ -157,7 +186,7 @@ func (c *Control) parseAddress(ctx context.Context, s string) (mail.Address, err
 	local, domain := s, ""
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
 		local, domain = s[:at], s[at+1:]
-		name, err := parseDomain(domain)
+		name, err := ParseDomain(domain)
 		if err != nil {
 			return mail.Address{}, err
 		}
@@ -165,7 +194,11 @@ func (c *Control) parseAddress(ctx context.Context, s string) (mail.Address, err
 	}
 	if local == "" {
 		return mail.Address{}, mail.Errorf(mail.Invalid,
-			fmt.Sprintf("%q is no address: it has nothing before the @", s))
+			fmt.Sprintf("%q is no address: it has nothing before the @", Short(s)))
+	}
+	if len(local) > maxLocal {
+		return mail.Address{}, mail.Errorf(mail.Invalid, fmt.Sprintf("%q is no address: what stands "+
+			"before the @ is longer than %d bytes", Short(s), maxLocal))
 	}
 	if domain == "" {
 		main, err := c.store.MainDomain(ctx)
@@ -228,5 +261,5 @@ func parseNotify(s string) (string, error) {
 		return "ip:" + ip.String(), nil
 	}
 	return "", mail.Errorf(mail.Invalid,
-		fmt.Sprintf("notify %q: want none, last-ip or ip:ADDRESS", s))
+		fmt.Sprintf("notify %q: want none, last-ip or ip:ADDRESS", Short(s)))
 }

@@ -25,16 +25,18 @@ type AccountImportReply struct {
 	Notes   []string     `json:"notes"` // about the table as a whole
 	Added   int          `json:"added"`
 	Changed int          `json:"changed"`
-	Removed int          `json:"removed"`
-	Failed  int          `json:"failed"`
-	DryRun  bool         `json:"dry_run"`
+	// Unchanged counts accounts that are as the table wants them already.
+	Unchanged int  `json:"unchanged"`
+	Removed   int  `json:"removed"`
+	Failed    int  `json:"failed"`
+	DryRun    bool `json:"dry_run"`
 }
 
 // An ImportLine tells what became of one line.
 type ImportLine struct {
 	Line    int      `json:"line"`
 	Address string   `json:"address"`
-	Action  string   `json:"action"` // "add", "change", "remove" or "error"
+	Action  string   `json:"action"` // "add", "change", "unchanged", "remove" or "error"
 	Error   string   `json:"error,omitempty"`
 	Notes   []string `json:"notes"`
 }
@@ -53,7 +55,7 @@ func (c *Control) accountImport(ctx context.Context, q AccountImportRequest, p s
 	var none AccountImportReply
 	if q.Format != "" && q.Format != "sims" && q.Format != "eims" {
 		return none, mail.Errorf(mail.Invalid,
-			fmt.Sprintf("format %q: want sims or eims", q.Format))
+			fmt.Sprintf("format %q: want sims or eims", Short(q.Format)))
 	}
 	t, err := parseTable(q.Content, q.Format == "eims")
 	if err != nil {
@@ -98,13 +100,16 @@ func (c *Control) planImport(ctx context.Context, t *table, domain string, p sto
 		Lines: make([]ImportLine, 0, len(t.rows)),
 		Notes: append([]string{}, t.notes...),
 	}}
+	if len(t.rows) == 0 {
+		plan.reply.Notes = append(plan.reply.Notes, "there are no accounts in the file")
+	}
 	seen := make(map[mail.Address]int, len(t.rows))
 	for i := range t.rows {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		row := &t.rows[i]
-		line := ImportLine{Line: row.line, Address: row.name, Notes: append([]string{}, row.notes...)}
+		line := ImportLine{Line: row.line, Address: Short(row.name), Notes: append([]string{}, row.notes...)}
 		err := row.err
 		if err == nil {
 			err = c.planRow(ctx, plan, row, domain, seen, &line)
@@ -170,13 +175,24 @@ func (c *Control) planRow(ctx context.Context, plan *importPlan, row *tableRow, 
 	if err := c.planPassword(ctx, &w, row, line); err != nil {
 		return err
 	}
-	if line.Action == "add" {
+	switch {
+	case line.Action == "add":
 		plan.reply.Added++
-	} else {
+	case row.password == "" && same(before, w.Account):
+		line.Action = "unchanged"
+		plan.reply.Unchanged++
+		return nil
+	default:
 		plan.reply.Changed++
 	}
 	plan.add(before, w, row.password)
 	return nil
+}
+
+// same says whether two rows differ in the time of their change at most.
+func same(a, b store.Account) bool {
+	b.Changed = a.Changed
+	return a == b
 }
 
 // planPassword finds out what a line means for the credentials.

@@ -63,7 +63,7 @@ func (c *Control) logLevelSet(_ context.Context, q LogLevelRequest) (LogLevelsRe
 		}
 		if !slices.Contains(names, q.Component) {
 			return none, mail.Errorf(mail.NotFound, fmt.Sprintf("nothing logs as %q; there are %s",
-				q.Component, strings.Join(names, ", ")))
+				Short(q.Component), strings.Join(names, ", ")))
 		}
 	}
 	var until time.Time

@@ -79,7 +79,7 @@ func (q CheckRequest) onlyLooks() bool         { return !q.Repair }
 // subjectOf is what a request is about, for the log.
 func subjectOf(q any) string {
 	if s, ok := q.(interface{ subject() string }); ok {
-		return s.subject()
+		return Short(s.subject())
 	}
 	return ""
 }

@@ -79,7 +79,7 @@ func (c *Control) trace(ctx context.Context, q TraceRequest) (TraceReply, error)
 		return r, err
 	}
 	if len(rows) == 0 && q.ID != "" {
-		return r, mail.Errorf(mail.NotFound, "there is no trace of a message "+q.ID)
+		return r, mail.Errorf(mail.NotFound, "there is no trace of a message "+Short(q.ID))
 	}
 	if len(rows) > limit {
 		r.More, rows = true, rows[:limit]

@@ -145,11 +145,12 @@ func (t *table) header(lines []string) (columns []column, first int, err error) 
 		if !ok {
 			col = colUnknown
 			if name != "" {
-				t.notes = append(t.notes, fmt.Sprintf("the column %q is unknown and was ignored", name))
+				t.notes = append(t.notes, fmt.Sprintf("the column %q is unknown and was ignored",
+					Short(name)))
 			}
 		} else if other, twice := seen[col]; twice {
 			return nil, 0, mail.Errorf(mail.Invalid,
-				fmt.Sprintf("line %d: the columns %q and %q mean the same", first+1, other, name))
+				fmt.Sprintf("line %d: the columns %q and %q mean the same", first+1, Short(other), Short(name)))
 		}
 		if ok {
 			seen[col] = name
@@ -234,7 +235,7 @@ func parseBoolean(name, text string) (*bool, error) {
 		b = true
 	case "false", "no", "0":
 	default:
-		return nil, mail.Errorf(mail.Invalid, fmt.Sprintf("%s %q: want true or false", name, text))
+		return nil, mail.Errorf(mail.Invalid, fmt.Sprintf("%s %q: want true or false", name, Short(text)))
 	}
 	return &b, nil
 }
@@ -244,7 +245,7 @@ func parseSizeLimit(text string) (*int64, error) {
 	kb, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || kb < -1 || kb > 1<<50 {
 		return nil, mail.Errorf(mail.Invalid,
-			fmt.Sprintf("SizeLimit %q: want a number of kilobytes, or -1 for no limit", text))
+			fmt.Sprintf("SizeLimit %q: want a number of kilobytes, or -1 for no limit", Short(text)))
 	}
 	bytes := max(kb, 0) << 10
 	return &bytes, nil
@@ -278,11 +279,11 @@ func (r *tableRow) readNotify(mode, address string) error {
 	case "notify":
 		if _, err := netip.ParseAddr(address); err != nil {
 			return mail.Errorf(mail.Invalid,
-				fmt.Sprintf("NotifyAddress %q: want an IP address", address))
+				fmt.Sprintf("NotifyAddress %q: want an IP address", Short(address)))
 		}
 		notify = "ip:" + address
 	default:
-		r.notes = append(r.notes, fmt.Sprintf("the mode %q was ignored", mode))
+		r.notes = append(r.notes, fmt.Sprintf("the mode %q was ignored", Short(mode)))
 		return nil
 	}
 	r.change.Notify = &notify
