@@ -5,9 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"postrider/internal/control"
+	"postrider/internal/mail"
 )
 
 // A command is one line of the table. Its name may have several words.
@@ -25,27 +29,47 @@ type command struct {
 
 // A call is one run of a command.
 type call struct {
-	cmd    *command
-	args   []string
-	opt    options
-	given  map[string]bool // the flags that stand on the line
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	cmd   *command
+	args  []string
+	opt   options
+	given map[string]bool // the flags that stand on the line
+	// content says that the operation works on the content of a file.
+	content bool
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
 	// patience is how long to wait for a server that is starting.
 	patience time.Duration
 }
 
 // A usageError is a mistake on the command line.
 type usageError struct {
-	text string
-	cmd  *command // whose help is of use; may be nil
+	text  string
+	cmd   *command // whose help is of use; may be nil
+	cause error    // what a value on the line was refused with; may be nil
 }
 
 func (e *usageError) Error() string { return e.text }
 
+func (e *usageError) Unwrap() error { return e.cause }
+
+// usage is a usageError; texts among args are cut to what a person can read.
 func (c *call) usage(format string, args ...any) error {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = control.Short(s)
+		}
+	}
 	return &usageError{text: fmt.Sprintf(format, args...), cmd: c.cmd}
+}
+
+// refused makes an operation's complaint about a value a mistake on the
+// command line, unless the command has read a file: it may be there.
+func (c *call) refused(err error) error {
+	if err == nil || c.content || mail.KindOf(err) != mail.Invalid {
+		return err
+	}
+	return &usageError{text: err.Error(), cmd: c.cmd, cause: err}
 }
 
 // A commandLine is what stands on the line: words and flags in any order.
@@ -122,9 +146,9 @@ func unknown(words []string) string {
 	if len(words) == 0 {
 		return "a command is missing"
 	}
-	group, wrong := "", words[0]
+	group, wrong := "", control.Short(words[0])
 	if len(words) > 1 && isGroup(words[0]) {
-		group, wrong = words[0]+" ", words[1]
+		group, wrong = words[0]+" ", control.Short(words[1])
 	} else if isGroup(words[0]) {
 		return fmt.Sprintf("%q needs another word: %s", words[0],
 			strings.Join(within(words[0]+" "), ", "))
@@ -179,22 +203,40 @@ func (c *call) parse(line commandLine, args []string) error {
 	case len(args) > c.cmd.max:
 		return c.usage("%s: %q is too much", c.cmd.name, args[c.cmd.max])
 	}
+	for _, name := range []string{"domain", "since", "host", "quota", "config", "data"} {
+		if c.given[name] && all.Lookup(name).Value.String() == "" {
+			return c.usage("%s: --%s has no value; leave it out, or name one", c.cmd.name, name)
+		}
+	}
 	return nil
 }
+
+// wrongFlag is what package flag says of a value that it cannot read.
+var wrongFlag = regexp.MustCompile(`(?s)^invalid (boolean )?value "(.*)" for (?:flag )?-([^:]*): `)
 
 // flagError says what is wrong with a flag, and which was perhaps meant.
 func (c *call) flagError(err error, allowed []string) error {
 	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return c.usage("%s: --%s needs a value after it", c.cmd.name, name)
+	}
+	if m := wrongFlag.FindStringSubmatch(text); m != nil {
+		want := "a whole number"
+		if m[1] != "" {
+			want = "true or false"
+		}
+		return c.usage("%s: --%s %q: want %s", c.cmd.name, m[3], m[2], want)
+	}
 	name, ok := strings.CutPrefix(text, "flag provided but not defined: -")
 	if !ok {
 		return c.usage("%s: %s", c.cmd.name, text)
 	}
 	name = strings.TrimLeft(name, "-")
-	text = fmt.Sprintf("%s has no flag --%s", c.cmd.name, name)
-	if near := nearest(name, allowed); near != "" {
-		text += fmt.Sprintf("; did you mean --%s?", near)
+	near := nearest(name, allowed)
+	if near == "" {
+		return c.usage("%s has no flag --%s", c.cmd.name, name)
 	}
-	return c.usage("%s", text)
+	return c.usage("%s has no flag --%s; did you mean --%s?", c.cmd.name, name, near)
 }
 
 // arg is an argument, or empty if it was not given.

@@ -70,7 +70,7 @@ func accountCommands() []command {
 		{
 			name: "account remove", args: "ADDRESS", min: 1, max: 1, flags: []string{"yes", "y"},
 			short: "remove an account and its mail",
-			long:  "On a terminal it asks first.",
+			long:  "On a terminal it asks first; elsewhere it needs --yes.",
 			run:   accountRemove,
 		},
 	}
@@ -211,12 +211,15 @@ func mailCommands() []command {
 			name: "log", max: 0,
 			flags: []string{"follow", "f", "lines", "all", "level", "component", "config"},
 			about: map[string]string{"all": "every record that is kept, not only the last",
-				"json": "a JSON object for each record, a line each"},
+				"json": "a JSON object for each record, a line each",
+				"component": "`NAME` only records of this part; intake has refused recipients and " +
+					"messages"},
 			short: "show the log",
 			long: "It reads the log files in the data directory, and needs no running server. The " +
 				"newest record stands last. With --follow it goes on until it is interrupted.",
-			examples: []string{"postrider log -f", "postrider log --level 1 --all | less"},
-			run:      showLog,
+			examples: []string{"postrider log -f", "postrider log --level 1 --all | less",
+				"postrider log --component intake"},
+			run: showLog,
 		},
 		{
 			name: "log level", args: "[[COMPONENT] LEVEL]", max: 2, flags: []string{"for"},

@@ -48,7 +48,7 @@ func (c *call) with(ctx context.Context, f func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	err = f(s)
+	err = c.refused(f(s))
 	if s.log != nil {
 		if failed := s.log.write(ctx, s.dir, s.engine.Settings.Current()); failed != nil {
 			fmt.Fprintf(c.stderr, "postrider: the log could not be written: %v\n", failed)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,9 @@ import (
 // showLog reads the log files of the data directory itself: it needs neither
 // the server nor the lock.
 func showLog(ctx ctx, c *call) error {
+	if err := c.checkLog(); err != nil {
+		return err
+	}
 	dir, err := c.dataDir(ctx)
 	if err != nil {
 		return err
@@ -25,9 +29,6 @@ func showLog(ctx ctx, c *call) error {
 	reg, _, err := engine.Settings(engine.Config{Dir: dir, File: c.opt.config})
 	if err != nil {
 		return err
-	}
-	if c.opt.lines < 0 {
-		return c.usage("log: --lines %d: want a number from 0 on", c.opt.lines)
 	}
 	where := dir.Resolve(reg.Current().String(settings.LogDirectory))
 	o := journal.ReadOptions{Last: c.opt.lines, Follow: c.opt.follow, Level: c.opt.level,
@@ -49,6 +50,21 @@ func showLog(ctx ctx, c *call) error {
 		return nil // the usual way to end it
 	}
 	return err
+}
+
+// checkLog refuses wrong values of the flags of log.
+func (c *call) checkLog() error {
+	names := settings.LogComponents()
+	switch {
+	case c.opt.lines < 0:
+		return c.usage("log: --lines %d: want a number from 0 on", c.opt.lines)
+	case c.given["level"] && (c.opt.level < 1 || c.opt.level > 5):
+		return c.usage("log: --level %d: want a level from 1 to 5", c.opt.level)
+	case c.given["component"] && !slices.Contains(names, c.opt.component):
+		return c.usage("log: nothing logs as %q; there are "+strings.Join(names, ", "),
+			c.opt.component)
+	}
+	return nil
 }
 
 // A logRecord is a record of the text form as JSON shows it.

@@ -49,6 +49,9 @@ func trace(ctx ctx, c *call) error {
 	if c.opt.limit < 1 {
 		return c.usage("trace: --limit %d: want a number from 1 on", c.opt.limit)
 	}
+	if strings.TrimSpace(c.arg(0)) == "" {
+		return c.usage("trace: an id or an address is missing")
+	}
 	q := control.TraceRequest{Limit: c.opt.limit}
 	if strings.Contains(c.arg(0), "@") {
 		q.Address = c.arg(0)

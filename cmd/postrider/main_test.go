@@ -252,3 +252,31 @@ func TestServerDoesNotAnswer(t *testing.T) {
 		t.Errorf("after its end: got exit status %d, %s", got, &errs)
 	}
 }
+
+// What somebody has written is repeated only as far as a person can read it.
+func TestLongInput(t *testing.T) {
+	dir, _, err := datadir.Make(filepath.Join(t.TempDir(), "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 120_000)
+	for _, line := range [][]string{
+		{long}, {"account", long}, {"account", "show", long}, {"account", "show", long + "@localhost"},
+		{"account", "show", "a@" + long}, {"account", "show", "a", long}, {"account", "add", long},
+		{"account", "list", "--domain", long}, {"account", "list", "--" + long},
+		{"account", "import", long}, {"account", "import", "f", "--format", long},
+		{"account", "set", "a", "--quota", long}, {"account", "set", "a", "--apop", long},
+		{"account", "app", "remove", "postmaster@localhost", long}, {"domain", "add", long},
+		{"domain", "main", long}, {"settings", long}, {"settings", "set", "log.level", long},
+		{"settings", "set", long, "1"}, {"settings", "reset", long}, {"trace", long},
+		{"trace", "a@b", "--since", long}, {"trace", "a@b", "--limit", long}, {"log", "level", long},
+		{"log", "--component", long}, {"serve", "--set", long}, {"serve", "--set", long + "=1"},
+		{"setup", long}, {"setup", "example.org", "--host", long}, {"completion", long},
+	} {
+		var out, errs bytes.Buffer
+		status := run(t.Context(), append(line, "--data", dir.Path()), nil, &out, &errs)
+		if status == exitDone || errs.Len() > 600 || !strings.Contains(errs.String(), "postrider: ") {
+			t.Errorf("%.60q: exit status %d, %d bytes: %.300s", line, status, errs.Len(), errs.String())
+		}
+	}
+}

@@ -62,16 +62,20 @@ func (c *call) finish(err error) int {
 	usage, wrong := errors.AsType[*usageError](err)
 	if wrong {
 		kind = "usage"
+		if usage.cause != nil {
+			kind = control.KindName(usage.cause)
+		}
 	}
+	text := cutLines(err.Error())
 	if c.opt.json {
 		c.writeJSON(c.stderr, struct {
 			Error string `json:"error"`
 			Kind  string `json:"kind"`
-		}{err.Error(), kind})
+		}{text, kind})
 		return exitStatus(err)
 	}
-	fmt.Fprintln(c.stderr, "postrider: "+err.Error())
-	if wrong {
+	fmt.Fprintln(c.stderr, "postrider: "+text)
+	if wrong && usage.cause == nil {
 		name := "help"
 		if usage.cmd != nil {
 			name += " " + usage.cmd.name
@@ -79,6 +83,23 @@ func (c *call) finish(err error) int {
 		fmt.Fprintf(c.stderr, "Try \"postrider %s\".\n", name)
 	}
 	return exitStatus(err)
+}
+
+// maxErrorLine bounds a line of an error, in bytes: nobody reads more.
+const maxErrorLine = 2000
+
+// cutLines cuts what is too long in a text of several lines.
+func cutLines(text string) string {
+	if len(text) <= maxErrorLine {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if len(l) > maxErrorLine {
+			lines[i] = strings.ToValidUTF8(l[:maxErrorLine], "") + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (c *call) writeJSON(w io.Writer, v any) error {

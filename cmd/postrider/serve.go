@@ -24,6 +24,9 @@ import (
 
 // serve runs the server until it is told to stop.
 func serve(ctx ctx, c *call) error {
+	if err := settings.New().SetFlags(c.opt.set); err != nil {
+		return c.refused(err)
+	}
 	place := datadir.Usual(c.opt.data).Place()
 	if err := c.descend(ctx, place); err != nil {
 		return err
@@ -268,12 +271,12 @@ func (g *greeting) suggest(w io.Writer) {
 	if smtp != "" {
 		host, port, _ := net.SplitHostPort(smtp)
 		fmt.Fprintf(w, "\nSend it a message, with curl or with swaks:\n\n"+
-			"    printf 'Subject: hello\\n\\nIt works.\\n' | curl -s --crlf -T - smtp://%s \\\n"+
+			"    printf 'Subject: hello\\n\\nIt works.\\n' | curl -sS --crlf -T - smtp://%s \\\n"+
 			"        --mail-from me@example.org --mail-rcpt %s\n"+
 			"    swaks --server %s --port %s --to %s\n", smtp, g.Account, host, port, g.Account)
 	}
 	if pop != "" {
-		fmt.Fprintf(w, "\nRead it:\n\n    curl -s --user %s:%s pop3://%s/1\n",
+		fmt.Fprintf(w, "\nRead it:\n\n    curl -sS --user %s:%s pop3://%s/1\n",
 			g.Account, g.Password, pop)
 	}
 }

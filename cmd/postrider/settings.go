@@ -125,6 +125,7 @@ func configApply(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.content = true
 	return c.with(ctx, func(s *session) error {
 		q := control.ConfigApplyRequest{Name: filepath.Base(c.arg(0)), Content: string(content),
 			Replace: c.opt.replace, DryRun: c.opt.dryRun}

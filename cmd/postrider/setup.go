@@ -14,6 +14,7 @@ import (
 	"postrider/internal/datadir"
 	"postrider/internal/mail"
 	"postrider/internal/service"
+	"postrider/internal/settings"
 )
 
 func setupCommands() []command {
@@ -98,6 +99,9 @@ func setup(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkSetup(ctx); err != nil {
+		return err
+	}
 	dir, err := makeDir(setupPlace(datadir.Usual(c.opt.data)))
 	if err != nil {
 		return err
@@ -117,6 +121,24 @@ func setup(ctx ctx, c *call) error {
 	r.Records = records(r.Domain, r.Host, addresses)
 	r.Todo = todo(r)
 	return c.answer(r, func(w io.Writer) { r.print(w) })
+}
+
+// checkSetup refuses wrong names before anything is made.
+func (c *call) checkSetup(ctx ctx) error {
+	name, err := control.ParseDomain(c.arg(0))
+	if err != nil {
+		return c.refused(err)
+	}
+	host := c.opt.host
+	if host == "" {
+		host = "mail." + name
+	}
+	_, err = settings.New().SetAll(ctx,
+		[]settings.Assignment{{Name: "server.hostname", Value: host}})
+	if mail.KindOf(err) == mail.Invalid {
+		return c.usage("setup: --host %q: want the name of this server, such as mail.%s", host, name)
+	}
+	return nil
 }
 
 // setupPlace is where the data of a real server lies: where it lies already,

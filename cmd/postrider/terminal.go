@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"golang.org/x/term"
 
+	"postrider/internal/auth"
+	"postrider/internal/control"
 	"postrider/internal/mail"
 )
 
@@ -28,11 +31,12 @@ func (c *call) input(name string) ([]byte, error) {
 	r := c.stdin
 	if name != "-" {
 		f, err := os.Open(name)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, &mail.Error{Kind: mail.NotFound, Text: "cannot read the file", Err: err}
-		}
 		if err != nil {
-			return nil, err
+			if path, ok := errors.AsType[*fs.PathError](err); ok {
+				err = path.Err
+			}
+			return nil, &mail.Error{Kind: mail.Invalid, Err: err,
+				Text: "cannot read the file " + control.Short(name)}
 		}
 		defer f.Close()
 		r = f
@@ -62,7 +66,7 @@ func (c *call) password(ctx context.Context) (string, error) {
 		if len(line) == 0 {
 			return "", mail.Errorf(mail.Invalid, "the first line of the password file is empty")
 		}
-		return string(line), nil
+		return string(line), auth.CheckPassword(string(line))
 	case isTerminal(c.stdin) && isTerminal(c.stderr):
 		return c.askPassword(ctx)
 	}
@@ -81,7 +85,7 @@ func (c *call) askPassword(ctx context.Context) (string, error) {
 	if first != again {
 		return "", mail.Errorf(mail.Invalid, "the two passwords differ; nothing was changed")
 	}
-	return first, nil
+	return first, auth.CheckPassword(first)
 }
 
 // secret reads a line from the terminal without showing it.
@@ -111,11 +115,14 @@ func (c *call) secret(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
-// sure asks before something that cannot be taken back, if there is somebody
-// to ask.
+// sure asks before something that cannot be taken back. Where nobody can be
+// asked, --yes is needed.
 func (c *call) sure(question string) error {
-	if c.opt.yes || !isTerminal(c.stdin) || !isTerminal(c.stderr) {
+	if c.opt.yes {
 		return nil
+	}
+	if !isTerminal(c.stdin) || !isTerminal(c.stderr) {
+		return c.usage("%s: nobody can be asked here; say --yes if it is meant", c.cmd.name)
 	}
 	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
 	line, err := bufio.NewReader(c.stdin).ReadString('\n')

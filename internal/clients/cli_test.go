@@ -103,7 +103,7 @@ func accountCommands(t *testing.T, dir string) {
 	if strings.Contains(export.stdout, "sesame") {
 		t.Errorf("the export holds a password:\n%s", export.stdout)
 	}
-	says(t, dir, "account remove alice", `removed, with 0 messages`)
+	says(t, dir, "account remove alice --yes", `removed, with 0 messages`)
 	fails(t, dir, "account show alice", 3, "alice@localhost")
 	table := file(t, "users.tsv", export.stdout)
 	says(t, dir, "account import --dry-run "+table, `added: 1,`)
@@ -170,7 +170,7 @@ func TestDomainCommands(t *testing.T) {
 	if !s.login(t, "alice", password) {
 		t.Error("the bare name does not log in at the main domain")
 	}
-	says(t, s.dir, "account remove alice@example.org")
+	says(t, s.dir, "account remove alice@example.org --yes")
 	says(t, s.dir, "domain main localhost")
 	says(t, s.dir, "domain remove example.org")
 	fails(t, s.dir, "domain remove example.org", 3, "example.org")
@@ -269,7 +269,7 @@ func TestJSON(t *testing.T) {
 		{"account app list alice", "name created"},
 		{"account disable alice", "address enabled"},
 		{"account export", "content accounts"},
-		{"account remove alice", "address messages"},
+		{"account remove alice --yes", "address messages"},
 		{"domain list", "name main created"},
 		{"domain add example.org", "name main created"},
 		{"settings", "name value source where default type scope restart pending"},

@@ -1,8 +1,10 @@
 package datadir
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"postrider/internal/mail"
 )
@@ -17,6 +19,10 @@ type Lock struct {
 // another process has it.
 func (d *Dir) Lock() (*Lock, error) {
 	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		return nil, mail.Errorf(mail.Unreachable, "the data directory "+d.path+
+			" is on a read-only file system; copy it elsewhere to look into it")
+	}
 	if err != nil {
 		return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
 			Text: "cannot open the lock of the data directory"}

@@ -83,7 +83,7 @@ func Settings(cfg Config) (reg *settings.Registry, file string, err error) {
 	case cfg.File == "" && errors.Is(err, fs.ErrNotExist):
 		file = ""
 	default:
-		return nil, "", &mail.Error{Kind: mail.NotFound, Err: err,
+		return nil, "", &mail.Error{Kind: mail.Invalid, Err: err,
 			Text: "the settings file cannot be read"}
 	}
 	return reg, file, reg.SetFlags(cfg.Set)

@@ -104,8 +104,8 @@ func TestSettingsFile(t *testing.T) {
 		}
 	}
 	_, _, err := Settings(Config{Dir: dir, File: other + ".not"})
-	if mail.KindOf(err) != mail.NotFound {
-		t.Errorf("named and missing: got %v, want kind NotFound", err)
+	if mail.KindOf(err) != mail.Invalid {
+		t.Errorf("named and missing: got %v, want kind Invalid", err)
 	}
 	write(other, "[smtp]\nerrors = many\n")
 	if _, err := Open(context.Background(), Config{Dir: dir, File: other}); err == nil ||

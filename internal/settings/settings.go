@@ -136,7 +136,7 @@ func (r *Registry) SetFlags(flags []string) error {
 		name, text, ok := strings.Cut(f, "=")
 		name = strings.TrimSpace(name)
 		if !ok {
-			return mail.Errorf(mail.Invalid, "--set "+f+": want --set KEY=VALUE")
+			return mail.Errorf(mail.Invalid, "--set "+f[:min(len(f), maxName)]+": want --set KEY=VALUE")
 		}
 		i, err := r.index(name)
 		if err != nil {

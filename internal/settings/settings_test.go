@@ -259,6 +259,8 @@ func TestParse(t *testing.T) {
 		{&table[ServerHostname], "mail.example.org", "mail.example.org", 0, ""},
 		{&table[ServerHostname], "mail..org", "", 0, "is not a host name"},
 		{&table[LogLevels], "smtp=4,pop=2", "smtp=4, pop=2", 0, ""},
+		{&table[LogLevels], "nonsense=5", "", 0, `"nonsense=5" is no component; there are ` +
+			strings.Join(LogComponents(), " ")},
 		{&table[LogLevels], "smtp=6", "", 0,
 			`"smtp=6" is not component=level with a level from 1 to 5`},
 	} {

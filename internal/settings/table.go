@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -235,5 +236,14 @@ func checkLevel(s string) string {
 	if !ok || name == "" || err != nil || n < 1 || n > 5 {
 		return "is not component=level with a level from 1 to 5"
 	}
+	if all := LogComponents(); !slices.Contains(all, name) {
+		return "is no component; there are " + strings.Join(all, " ")
+	}
 	return ""
+}
+
+// LogComponents names the parts of the server that log, by name.
+func LogComponents() []string {
+	return []string{"auth", "control", "intake", "lmtp", "log", "metrics", "pop", "pops", "server",
+		"settings", "smtp", "store", "submission", "submissions", "tls"}
 }
