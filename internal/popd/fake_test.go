@@ -7,12 +7,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"postrider/internal/auth"
+	"postrider/internal/blob"
 	"postrider/internal/intake"
 	"postrider/internal/mail"
 	"postrider/internal/store"
@@ -34,6 +36,8 @@ type fakeBox struct {
 	next    int64
 	entries []store.Entry
 	bodies  map[mail.EmailID][]byte
+	sums    map[mail.EmailID]uint32 // of the bodies without what is the prefix
+	gone    map[mail.EmailID]bool
 }
 
 type fakeLease struct {
@@ -76,7 +80,10 @@ func (f *fakeStore) add(address string) *store.Account {
 		Enabled: true, Login: true, Version: 1,
 	}
 	f.accounts[a.Address.Key()] = a
-	f.boxes[a.ID] = &fakeBox{bodies: map[mail.EmailID][]byte{}}
+	f.boxes[a.ID] = &fakeBox{
+		bodies: map[mail.EmailID][]byte{}, sums: map[mail.EmailID]uint32{},
+		gone: map[mail.EmailID]bool{},
+	}
 	return a
 }
 
@@ -94,6 +101,19 @@ func (f *fakeStore) deliver(address, body string) error {
 		UID: mail.UID(b.next), Email: id, Size: int64(len(body)),
 	})
 	b.bodies[id] = []byte(body)
+	b.sums[id] = crc32.Checksum(b.bodies[id][min(len(body), 5):], castagnoli)
+	return nil
+}
+
+// damage changes the last byte of a message.
+func (f *fakeStore) damage(address string, uid mail.UID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	body := f.boxes[f.accounts[address].ID].bodies[mail.EmailID(1000+uid)]
+	if len(body) == 0 {
+		return fmt.Errorf("no message %d", uid)
+	}
+	body[len(body)-1] ^= 1
 	return nil
 }
 
@@ -135,8 +155,15 @@ func (f *fakeStore) Emails(_ context.Context, a mail.AccountID, ids []mail.Email
 	}
 	rows := make([]*store.Email, len(ids))
 	for i, id := range ids {
-		if body, ok := f.boxes[a].bodies[id]; ok {
-			rows[i] = &store.Email{ID: id, Prefix: body, Size: int64(len(body))}
+		if body, ok := f.boxes[a].bodies[id]; ok && !f.boxes[a].gone[id] {
+			n := min(len(body), 5) // of the prefix
+			rows[i] = &store.Email{
+				ID: id, Prefix: body[:n], Size: int64(len(body)),
+				Location: blob.Location{
+					Volume: int64(a), Offset: int64(id), Size: int64(len(body) - n),
+					Sum: f.boxes[a].sums[id],
+				},
+			}
 		}
 	}
 	return rows, nil
@@ -148,7 +175,8 @@ func (f *fakeStore) OpenEmail(e *store.Email) (store.MessageReader, error) {
 	if err := f.called("open"); err != nil {
 		return nil, err
 	}
-	return &fakeReader{Reader: bytes.NewReader(e.Prefix), err: f.fails["read"]}, nil
+	body := f.boxes[mail.AccountID(e.Location.Volume)].bodies[e.ID]
+	return &fakeReader{Reader: bytes.NewReader(body), err: f.fails["read"]}, nil
 }
 
 // A fakeReader fails with err, if any, after the first piece.
@@ -178,7 +206,7 @@ func (f *fakeStore) Expunge(_ context.Context, a mail.AccountID, _ mail.MailboxI
 	b.entries = slices.DeleteFunc(b.entries, func(e store.Entry) bool {
 		gone := slices.Contains(uids, e.UID)
 		if gone {
-			delete(b.bodies, e.Email)
+			b.gone[e.Email] = true // those that have the row may read on
 		}
 		return gone
 	})

@@ -152,6 +152,9 @@ func (r *rig) do(w []string) error {
 		r.store.mu.Unlock()
 		uid, err := strconv.Atoi(w[2])
 		return errors.Join(err, r.store.Expunge(r.t.Context(), id, 1, []mail.UID{mail.UID(uid)}))
+	case "damage":
+		uid, err := strconv.Atoi(w[2])
+		return errors.Join(err, r.store.damage(w[1], mail.UID(uid)))
 	case "steal":
 		r.store.mu.Lock()
 		defer r.store.mu.Unlock()

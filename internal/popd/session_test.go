@@ -2,6 +2,7 @@ package popd
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -263,6 +264,49 @@ func TestLog(t *testing.T) {
 		if strings.Contains(text, no) {
 			t.Errorf("%q in\n%s", no, text)
 		}
+	}
+}
+
+// A damaged message has a record that says which and where, whether the
+// damage is found before it is sent or at its end.
+func TestLogOfDamage(t *testing.T) {
+	for name, size := range map[string]int{"small": 100, "large": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.addUser(alice, "secret")
+			_ = r.store.deliver(alice, strings.Repeat("x", size))
+			if err := r.store.damage(alice, 1); err != nil {
+				t.Fatal(err)
+			}
+			var log syncBuffer
+			o := defaults()
+			o.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+			r.start(o)
+			c := r.dial()
+			c.login(alice)
+			_, _ = io.WriteString(c.conn, "RETR 1\r\nQUIT\r\n")
+			got, _ := io.ReadAll(c.in)
+			if bytes.HasSuffix(got, []byte("\n.\r\n")) {
+				t.Error("the message ends as if it were whole")
+			}
+			want := "level=ERROR msg=\"pop: a message is damaged\""
+			var record string
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, want) {
+					record += line
+				}
+			}
+			for _, part := range []string{
+				" account=" + alice, " email=00000000000z9", " volume=1", " offset=1001",
+			} {
+				if !strings.Contains(record, part) {
+					t.Errorf("no %q in %q", part, record)
+				}
+			}
+			if strings.Count(record, "\n") != 1 {
+				t.Errorf("got\n%s, want one record", record)
+			}
+		})
 	}
 }
 

@@ -5,29 +5,44 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"log/slog"
 
+	"postrider/internal/mail"
 	"postrider/internal/store"
 )
 
 // bufferSize is how much of a message is read at a time, in bytes.
 const bufferSize = 32 << 10
 
+// errDamaged is for a message whose body is not the one that was stored.
+var errDamaged = mail.Errorf(mail.Damaged, "the message is damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // A text is a message on its way to the client. Its first piece is read
 // before the +OK, so that a message that cannot be read is refused properly;
-// and most messages are one piece.
+// and most messages are one piece. When all has been read the checksum of the
+// body must be right, or the last piece is not sent.
 type text struct {
 	srv   *Server
+	row   *store.Email
 	r     store.MessageReader // nil when all has been read
 	buf   *[bufferSize]byte
 	piece []byte // of buf
 	at    int64  // where the next piece begins
 	size  int64
+	sum   uint32    // of the body so far
 	top   *topLines // nil sends all
 }
 
-func (srv *Server) newText(r store.MessageReader) (*text, error) {
-	t := &text{srv: srv, r: r, size: r.Size(), buf: srv.buffers.Get().(*[bufferSize]byte)}
+// newText reads the first piece of the message that r has and row describes.
+// R is closed when all of it has been read, or by close.
+func (srv *Server) newText(row *store.Email, r store.MessageReader) (*text, error) {
+	t := &text{
+		srv: srv, row: row, r: r, size: r.Size(), buf: srv.buffers.Get().(*[bufferSize]byte),
+	}
 	if err := t.read(); err != nil {
 		t.close()
 		return nil, err
@@ -47,14 +62,29 @@ func (t *text) read() error {
 			}
 			return err
 		}
+		prefix := max(int64(len(t.row.Prefix))-t.at, 0)
+		t.sum = crc32.Update(t.sum, castagnoli, t.piece[min(prefix, n):])
 		t.at += n
 	}
-	if t.at == t.size && t.r != nil {
-		err := t.r.Close()
-		t.r = nil
-		return err
+	if t.at < t.size || t.r == nil {
+		return nil
 	}
-	return nil
+	err := t.r.Close()
+	t.r = nil
+	if t.sum != t.row.Location.Sum {
+		return errDamaged
+	}
+	return err
+}
+
+// damaged logs that a body is not what was stored, and which one it is.
+func (s *session) damaged(ctx context.Context, row *store.Email) {
+	s.srv.cfg.Log.LogAttrs(ctx, slog.LevelError, "pop: a message is damaged",
+		slog.String("session", s.conn.ID()),
+		slog.String("account", s.who.Address.String()),
+		slog.String("email", row.ID.String()),
+		slog.Int64("volume", row.Location.Volume),
+		slog.Int64("offset", row.Location.Offset))
 }
 
 func (t *text) close() {
@@ -87,6 +117,9 @@ func (t *text) write(ctx context.Context, s *session) error {
 			return err
 		}
 		if err := t.read(); err != nil {
+			if errors.Is(err, errDamaged) {
+				s.damaged(ctx, t.row)
+			}
 			return fmt.Errorf("reading a message: %w", err)
 		}
 	}

@@ -3,6 +3,7 @@ package popd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -154,8 +155,12 @@ func (s *session) open(ctx context.Context, n int) (*text, reply) {
 	if err != nil {
 		return nil, s.trouble(ctx, "opening a message", err)
 	}
-	t, err := s.srv.newText(r)
-	if err != nil {
+	t, err := s.srv.newText(row, r)
+	switch {
+	case errors.Is(err, errDamaged):
+		s.damaged(ctx, row)
+		return nil, fail("SYS/PERM", errDamaged.Text)
+	case err != nil:
 		return nil, s.trouble(ctx, "reading a message", err)
 	}
 	return t, reply{}
