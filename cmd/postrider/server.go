@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"postrider/internal/certs"
 	"postrider/internal/control"
 	"postrider/internal/mail"
 )
@@ -52,7 +53,8 @@ func status(ctx ctx, c *call) error {
 	if err != nil {
 		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.opt.json {
 			s := control.ServerStatus{DataDirectory: dir.Path(), Listeners: []control.Listener{},
-				NeedRestart: []string{}, Counters: []control.Counter{}}
+				NeedRestart: []string{}, Counters: []control.Counter{},
+				Certificates: []certs.Info{}}
 			c.writeJSON(c.stdout, s)
 		}
 		return err
@@ -81,10 +83,29 @@ func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 	for _, n := range s.Counters {
 		rows = append(rows, []string{n.Name, fmt.Sprint(n.Value)})
 	}
+	for i := range s.Certificates {
+		rows = append(rows, []string{"Certificate", certificate(&s.Certificates[i])})
+	}
 	if len(s.NeedRestart) > 0 {
 		rows = append(rows, []string{"Needs a restart", strings.Join(s.NeedRestart, ", ")})
 	}
 	table(w, rows)
+}
+
+// certificate tells whose a certificate is, and when it ends.
+func certificate(c *certs.Info) string {
+	name := c.File
+	if len(c.Names) > 0 {
+		name = c.Names[0]
+	}
+	if c.SelfMade {
+		name += " (made by the server itself)"
+	}
+	if c.Days < 0 {
+		return name + ", EXPIRED at " + moment(c.Ends)
+	}
+	return fmt.Sprintf("%s, ends in %s, at %s", name, plural(int64(c.Days), "day", "days"),
+		moment(c.Ends))
 }
 
 // stopPatience is how long stop waits for the server's end; the server itself

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"postrider/internal/certs"
 	"postrider/internal/mail"
 )
 
@@ -19,6 +20,8 @@ type ServerStatus struct {
 	// NeedRestart names settings whose change waits for a restart.
 	NeedRestart []string  `json:"need_restart"`
 	Counters    []Counter `json:"counters"`
+	// Certificates are those in use, the default one first.
+	Certificates []certs.Info `json:"certificates"`
 }
 
 // A Listener is where the server can be reached.
@@ -51,6 +54,9 @@ func (c *Control) status(ctx context.Context, _ None) (ServerStatus, error) {
 	}
 	if s.Counters == nil {
 		s.Counters = []Counter{}
+	}
+	if s.Certificates == nil {
+		s.Certificates = []certs.Info{}
 	}
 	s.NeedRestart = append(s.NeedRestart, c.settings.NeedRestart()...)
 	if s.NeedRestart == nil {

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postrider/internal/mail"
@@ -254,5 +256,14 @@ func TestToken(t *testing.T) {
 	}
 	if _, err := d.Token(); mail.KindOf(err) != mail.Damaged {
 		t.Errorf("empty token: got %v, want kind Damaged", err)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	d := &Dir{path: "/srv/mail"}
+	err := d.lockError(&fs.PathError{Op: "open", Path: d.lockFile(), Err: syscall.EROFS})
+	want := "the data directory /srv/mail is on a read-only file system; copy it elsewhere to look into it"
+	if mail.KindOf(err) != mail.Unreachable || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }

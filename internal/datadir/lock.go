@@ -19,13 +19,8 @@ type Lock struct {
 // another process has it.
 func (d *Dir) Lock() (*Lock, error) {
 	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, syscall.EROFS) {
-		return nil, mail.Errorf(mail.Unreachable, "the data directory "+d.path+
-			" is on a read-only file system; copy it elsewhere to look into it")
-	}
 	if err != nil {
-		return nil, &mail.Error{Kind: mail.Unreachable, Err: err,
-			Text: "cannot open the lock of the data directory"}
+		return nil, d.lockError(err)
 	}
 	held, err := tryLock(f)
 	if err != nil {
@@ -42,6 +37,16 @@ func (d *Dir) Lock() (*Lock, error) {
 		fmt.Fprintln(f, os.Getpid())
 	}
 	return &Lock{file: f}, nil
+}
+
+// lockError explains why the lock cannot be opened.
+func (d *Dir) lockError(err error) error {
+	if errors.Is(err, syscall.EROFS) {
+		return mail.Errorf(mail.Unreachable, "the data directory "+d.path+
+			" is on a read-only file system; copy it elsewhere to look into it")
+	}
+	return &mail.Error{Kind: mail.Unreachable, Err: err,
+		Text: "cannot open the lock of the data directory"}
 }
 
 // Release gives the lock back.

@@ -252,6 +252,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.serveMetrics(ctx)
 	s.group.Go(func() { s.watchCerts(ctx) })
+	s.group.Go(func() { s.warnDaily(ctx) })
 	s.group.Go(func() { s.rest(ctx) })
 	s.Settings.Started()
 	if s.options.Confine {
@@ -356,7 +357,8 @@ func (s *Server) reloadFile() error {
 // Status implements control.Host.
 func (s *Server) Status(context.Context) (control.ServerStatus, error) {
 	st := control.ServerStatus{Version: s.options.Version, PID: os.Getpid(), Started: &s.started,
-		Hostname: s.Hostname(), DataDirectory: s.Dir.Path(), NeedRestart: s.needRestart()}
+		Hostname: s.Hostname(), DataDirectory: s.Dir.Path(), NeedRestart: s.needRestart(),
+		Certificates: s.certs.List()}
 	for _, d := range s.doors {
 		for _, ln := range d.listeners {
 			st.Listeners = append(st.Listeners, control.Listener{Service: d.name,

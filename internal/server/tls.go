@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"time"
 
 	"postrider/internal/certs"
+	"postrider/internal/journal"
 	"postrider/internal/settings"
 )
 
@@ -56,7 +58,9 @@ func (s *Server) reloadCerts() error {
 func (s *Server) followCerts() {
 	if err := s.reloadCerts(); err != nil {
 		s.logger("tls").Error("certificates not changed", "error", err)
+		return
 	}
+	s.warnOfCerts()
 }
 
 // watchCerts looks every tls.reload whether certificate files have changed.
@@ -79,6 +83,44 @@ func (s *Server) watchCerts(ctx context.Context) {
 			s.logger("tls").Error("certificates not reloaded", "error", err)
 		} else if changed {
 			s.logger("tls").Info("certificates reloaded")
+			s.warnOfCerts()
 		}
+	}
+}
+
+// How long before its end a certificate is warned of, and how often.
+const (
+	certWarnDays  = 14
+	certWarnEvery = 24 * time.Hour
+)
+
+// warnDaily warns of certificates at the start and each day.
+func (s *Server) warnDaily(ctx context.Context) {
+	tick := time.NewTicker(certWarnEvery)
+	defer tick.Stop()
+	for {
+		s.warnOfCerts()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// warnOfCerts tells of certificates that have ended or soon will: clients
+// refuse them.
+func (s *Server) warnOfCerts() {
+	for _, c := range s.certs.List() {
+		text := "a certificate ends soon: renew it"
+		switch {
+		case c.Days >= certWarnDays:
+			continue
+		case c.Days < 0:
+			text = "a certificate has expired: renew it"
+		}
+		s.logger("tls").Log(context.Background(), journal.Major, text, "file", c.File,
+			"names", strings.Join(c.Names, ","), "ends", c.Ends.UTC().Format(time.DateTime),
+			"days", c.Days)
 	}
 }
