@@ -77,7 +77,7 @@ func (s *session) enter(ctx context.Context, id *auth.Identity) reply {
 		s.leave(ctx)
 		return s.turnedAway("trouble", s.trouble(ctx, "listing a maildrop", err))
 	}
-	s.state, s.who, s.checked = transaction, id, now
+	s.state, s.who = transaction, id
 	s.srv.metrics.logins.WithLabelValues("ok").Inc()
 	cfg.Log.LogAttrs(ctx, slog.LevelInfo, "pop: login", slog.String("session", owner),
 		slog.String("account", id.Address.String()), slog.String("method", id.Method),

@@ -10,10 +10,6 @@ import (
 	"postrider/internal/mail"
 )
 
-// checkEvery is how often a session looks whether its account still lets it
-// in, when it is at work.
-const checkEvery = time.Second
-
 // closeTime bounds the release of the maildrop of a lost connection.
 const closeTime = 5 * time.Second
 
@@ -32,9 +28,8 @@ type session struct {
 	failed   int
 
 	// After it.
-	who     *auth.Identity
-	drop    *maildrop
-	checked time.Time // when the account was last looked at
+	who  *auth.Identity
+	drop *maildrop
 }
 
 var _ link.Session = (*session)(nil)
@@ -98,14 +93,9 @@ func (s *session) command(ctx context.Context, line []byte) reply {
 	return cmd.handle(s, ctx, a)
 }
 
-// check sees that the account still lets the session go on, and keeps the
-// maildrop's lease alive.
+// check sees before a command that the account still lets the session go on,
+// and keeps the maildrop's lease alive. The store has the account in memory.
 func (s *session) check(ctx context.Context) reply {
-	now := s.srv.cfg.Now()
-	if now.Sub(s.checked) < checkEvery {
-		return reply{}
-	}
-	s.checked = now
 	account, err := s.srv.cfg.Store.Account(ctx, s.who.Address)
 	switch {
 	case err == nil && (account.ID != s.who.Account || account.Version > s.who.Version),
@@ -116,7 +106,7 @@ func (s *session) check(ctx context.Context) reply {
 	case err != nil:
 		s.log(ctx, slog.LevelError, "looking an account up", err)
 	}
-	if err := s.renew(ctx, now); err != nil {
+	if err := s.renew(ctx, s.srv.cfg.Now()); err != nil {
 		r := fail("SYS/TEMP", "the lock of the maildrop is lost")
 		r.end = true
 		return r
