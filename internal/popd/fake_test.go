@@ -30,6 +30,7 @@ type fakeStore struct {
 	fails    map[string]error // by method
 	calls    map[string]int
 	fetched  map[mail.AccountID]mail.UID
+	refused  func() // called when a lease is not to be had
 }
 
 type fakeBox struct {
@@ -221,6 +222,9 @@ func (f *fakeStore) Acquire(_ context.Context, name, owner string, until time.Ti
 	}
 	l := f.leases[name]
 	if l.owner != "" && l.owner != owner && f.now().Before(l.until) {
+		if f.refused != nil {
+			f.refused()
+		}
 		return mail.Errorf(mail.Locked, "in use by another session")
 	}
 	f.leases[name] = fakeLease{owner, until}

@@ -59,15 +59,15 @@ func leaseName(a mail.AccountID) string { return "pop/" + strconv.FormatInt(int6
 // enter is what every login ends with: lock the maildrop and list it.
 func (s *session) enter(ctx context.Context, id *auth.Identity) reply {
 	cfg := &s.srv.cfg
-	now := cfg.Now()
 	owner := s.conn.ID()
-	err := cfg.Store.Acquire(ctx, leaseName(id.Account), owner, now.Add(leaseTime))
+	err := s.srv.lock(ctx, leaseName(id.Account), owner)
 	switch {
 	case mail.KindOf(err) == mail.Locked:
 		return s.turnedAway("in-use", fail("IN-USE", "another session has the maildrop open"))
 	case err != nil:
 		return s.turnedAway("trouble", s.trouble(ctx, "locking a maildrop", err))
 	}
+	now := cfg.Now()
 	s.drop = &maildrop{account: id.Account, renewed: now}
 	if r := s.delayed(ctx, now); r.status != silent {
 		s.leave(ctx)
@@ -83,6 +83,29 @@ func (s *session) enter(ctx context.Context, id *auth.Identity) reply {
 		slog.String("account", id.Address.String()), slog.String("method", id.Method),
 		slog.String("remote", s.conn.Remote().String()))
 	return ok(s.drop.summary("maildrop has "))
+}
+
+// firstPause is how long a login waits before it tries again to lock the
+// maildrop; the pauses double.
+const firstPause = 10 * time.Millisecond
+
+// lock takes a maildrop's lease, and waits for it for as long as the patience
+// lasts. The error is that of the last attempt.
+func (srv *Server) lock(ctx context.Context, name, owner string) error {
+	left := srv.cfg.Patience
+	for pause := firstPause; ; pause *= 2 {
+		err := srv.cfg.Store.Acquire(ctx, name, owner, srv.cfg.Now().Add(leaseTime))
+		if mail.KindOf(err) != mail.Locked || left <= 0 {
+			return err
+		}
+		pause = min(pause, left)
+		left -= pause
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // delayed enforces LOGIN-DELAY: a lease that nobody releases. It belongs to

@@ -67,10 +67,14 @@ type Config struct {
 	NoAPOP bool
 	// Version is shown in IMPLEMENTATION; empty shows none.
 	Version string
-	Limits  Limits
-	Metrics prometheus.Registerer // nil: none
-	Log     *slog.Logger          // nil: none
-	Now     func() time.Time      // nil is time.Now
+	// Patience is how long a login waits for a maildrop that another session
+	// has: a client that reconnects may be faster than the end of its last
+	// session. 0 stands for a second; less is none.
+	Patience time.Duration
+	Limits   Limits
+	Metrics  prometheus.Registerer // nil: none
+	Log      *slog.Logger          // nil: none
+	Now      func() time.Time      // nil is time.Now
 }
 
 // Limits of a session, and what else may change while it runs.
@@ -108,6 +112,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = time.Second
 	}
 	if cfg.Host == "" {
 		cfg.Host = "localhost"

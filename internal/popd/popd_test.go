@@ -61,7 +61,7 @@ type options struct {
 
 func defaults() options {
 	return options{
-		config: Config{Host: "mail.example.org"},
+		config: Config{Host: "mail.example.org", Patience: -1},
 		limits: link.Limits{
 			Line: MaxLine, LineTime: time.Minute, ReadTime: time.Minute,
 			WriteTime: time.Minute, Handshake: time.Minute,
