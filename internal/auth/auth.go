@@ -68,6 +68,9 @@ var (
 	ErrMechanism   = mail.Errorf(mail.NotFound, "authentication mechanism not available")
 	ErrCancelled   = mail.Errorf(mail.Invalid, "authentication cancelled")
 	ErrSyntax      = mail.Errorf(mail.Invalid, "cannot decode the response")
+	// ErrNeedsAPOP is an ErrPlaintext, of an account that requires APOP.
+	ErrNeedsAPOP = &mail.Error{Kind: mail.Invalid, Err: ErrPlaintext,
+		Text: "this account needs APOP, or TLS for its password"}
 )
 
 // An Exchange is one run of a SASL mechanism, on the server's side

@@ -176,7 +176,8 @@ func TestPassword(t *testing.T) {
 		{"no login", "carol", rightPassword, local, ErrCredentials, ""},
 		{"no password", "eve", rightPassword, local, ErrCredentials, ""},
 		{"clear text from afar", "alice", rightPassword, remote, ErrPlaintext, ""},
-		{"APOP required", "dave", rightPassword, local, ErrPlaintext, ""},
+		{"APOP required", "dave", rightPassword, local, ErrNeedsAPOP, ""},
+		{"APOP required, as others see it", "dave", rightPassword, local, ErrPlaintext, ""},
 		{"APOP required, wrong", "dave", "x", local, ErrCredentials, ""},
 		{"APOP required, TLS", "dave", rightPassword, secure, nil, ""},
 	} {

@@ -41,8 +41,9 @@ const (
 const maxUserBytes = 320
 
 // Password verifies a user name and password that came in clear text (USER
-// and PASS, poppassd, a form). It fails with ErrPlaintext, ErrCredentials,
-// ErrTemporary or ErrTooMany; a wrong password is answered after a delay.
+// and PASS, poppassd, a form). It fails with ErrPlaintext, ErrNeedsAPOP,
+// ErrCredentials, ErrTemporary or ErrTooMany; a wrong password is answered
+// after a delay.
 func (a *Authenticator) Password(
 	ctx context.Context, c *Channel, user, password string,
 ) (*Identity, error) {
@@ -71,7 +72,7 @@ func (a *Authenticator) password(
 	// is said to the owner of the password only.
 	if l.account.APOP == store.APOPRequired && c.TLS == nil {
 		a.logRefusal(ctx, c, method, user, reasonClearText)
-		return nil, ErrPlaintext
+		return nil, ErrNeedsAPOP
 	}
 	return l.succeed(ctx, app)
 }

@@ -155,6 +155,9 @@ func (s *session) notHere(err error) reply {
 func (s *session) refused(ctx context.Context, err error) reply {
 	s.srv.metrics.logins.WithLabelValues("refused").Inc()
 	r := fail("", "login failed")
+	if errors.Is(err, auth.ErrNeedsAPOP) && s.stamp == "" {
+		err = auth.ErrPlaintext
+	}
 	if e, isOurs := errors.AsType[*mail.Error](err); isOurs {
 		r.text = oneLine(e.Text)
 	}

@@ -231,7 +231,8 @@ func (r *rig) set(o *options, v golden.Setting) error {
 	case "autherror":
 		r.auth.err = map[string]error{
 			"temporary": auth.ErrTemporary, "toomany": auth.ErrTooMany,
-			"plaintext": auth.ErrPlaintext, "disk": errors.New("disk trouble"),
+			"plaintext": auth.ErrPlaintext, "apop": auth.ErrNeedsAPOP,
+			"disk": errors.New("disk trouble"),
 		}[w[0]]
 	case "xmitlimit":
 		r.composer.limit = number
