@@ -67,8 +67,8 @@ func (c *call) printOverview(w io.Writer) {
 	printCommands(w, "")
 	fmt.Fprint(w, "\nEvery command takes these flags, anywhere on the line:\n\n")
 	printFlags(w, c.flags(), []string{"data", "json", "quiet"})
-	fmt.Fprint(w, "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 exists already,\n"+
-		"5 server or data directory not reachable, 6 damage found.\n\n"+
+	fmt.Fprint(w, "\nExit status: 0 done, 1 failed, 2 wrong command line, 3 not found,\n"+
+		"4 exists already, 5 server or data directory not reachable, 6 damage found.\n\n"+
 		"\"postrider help COMMAND\" tells more about one.\n")
 }
 

@@ -322,6 +322,8 @@ func exportRow(b *strings.Builder, a *AccountInfo) {
 	} else if a.Notify == "last-ip" {
 		mode = "Notify IP"
 	}
-	fmt.Fprintf(b, "%s\t%s\t%t\t%t\t%d\t%t\t%s\t%s\n", a.Address, a.FullName, a.Enabled,
-		a.Login, size, a.APOP == "required", mode, address)
+	// The table has no word for allowed; an empty cell leaves it as it is.
+	apop := map[string]string{"off": "false", "required": "true"}[a.APOP]
+	fmt.Fprintf(b, "%s\t%s\t%t\t%t\t%d\t%s\t%s\t%s\n", a.Address, a.FullName, a.Enabled,
+		a.Login, size, apop, mode, address)
 }

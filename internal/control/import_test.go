@@ -236,6 +236,32 @@ func TestExportIsImported(t *testing.T) {
 	}
 }
 
+// An export that is imported where it came from changes nothing.
+func TestUnchangedExport(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, false)
+	f.add(t, "alice", "bob", "carol")
+	for name, mode := range map[string]string{"alice": "allowed", "bob": "required"} {
+		q := AccountSetRequest{name, AccountChange{APOP: &mode, QuotaBytes: ptr(int64(5 << 20))}}
+		if _, err := AccountSet.Call(ctx, f, q, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	export, err := AccountExport.Call(ctx, f, AccountExportRequest{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes := f.rows.writes
+	r, err := AccountImport.Call(ctx, f, AccountImportRequest{Content: export.Content}, nil)
+	if err != nil || r.Unchanged != 3 || r.Changed != 0 || f.rows.writes != writes {
+		t.Errorf("got %+v, %v, %d writes; want 3 unchanged", r, err, f.rows.writes-writes)
+	}
+	r, err = AccountImport.Call(ctx, f, AccountImportRequest{Content: exportHeader + "\n"}, nil)
+	if want := "there are no accounts in the file"; err != nil || len(r.Notes) != 1 ||
+		r.Notes[0] != want {
+		t.Errorf("only a header: got %+v, %v; want %q", r, err, want)
+	}
+}
+
 func TestImportDoesNothingByHalves(t *testing.T) {
 	tests := []struct {
 		name, content string
