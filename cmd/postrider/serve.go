@@ -36,6 +36,11 @@ func serve(ctx ctx, c *call) error {
 		return err
 	}
 	defer lock.Release()
+	// From here on a hang-up signal reloads; before the first door opens, so
+	// that none can end a server that somebody has already seen.
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
 	s, err := server.New(ctx, server.Options{
 		Dir:           dir,
 		Config:        c.opt.config,
@@ -57,7 +62,7 @@ func serve(ctx ctx, c *call) error {
 	}
 	if err == nil {
 		server.Notify("READY=1")
-		err = c.waitForEnd(ctx, s)
+		err = c.waitForEnd(ctx, s, hangUp)
 	}
 	server.Notify("STOPPING=1")
 	if stopped := shutdown(s); err == nil {
@@ -174,12 +179,9 @@ func (c *call) storedListeners(ctx ctx, dir *datadir.Dir) ([]string, error) {
 }
 
 // waitForEnd returns when the server shall stop. A hang-up signal reloads.
-func (c *call) waitForEnd(ctx ctx, s *server.Server) error {
+func (c *call) waitForEnd(ctx ctx, s *server.Server, hangUp <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	hangUp := make(chan os.Signal, 1)
-	signal.Notify(hangUp, syscall.SIGHUP)
-	defer signal.Stop(hangUp)
 	go func() {
 		for {
 			select {
