@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postrider/internal/certs"
 	"postrider/internal/datadir"
 	"postrider/internal/mail"
 )
@@ -277,6 +278,25 @@ func TestLongInput(t *testing.T) {
 		status := run(t.Context(), append(line, "--data", dir.Path()), nil, &out, &errs)
 		if status == exitDone || errs.Len() > 600 || !strings.Contains(errs.String(), "postrider: ") {
 			t.Errorf("%.60q: exit status %d, %d bytes: %.300s", line, status, errs.Len(), errs.String())
+		}
+	}
+}
+
+func TestCertificateRow(t *testing.T) {
+	ends := time.Date(2026, 3, 1, 8, 0, 0, 0, time.Local)
+	for _, tt := range []struct {
+		in   certs.Info
+		want string
+	}{
+		{certs.Info{Names: []string{"a.example", "b.example"}, Ends: ends, Days: 1},
+			"a.example, ends in 1 day, at 2026-03-01 08:00:00"},
+		{certs.Info{Names: []string{"a.example"}, SelfMade: true, Ends: ends, Days: 90},
+			"a.example (made by the server itself), ends in 90 days, at 2026-03-01 08:00:00"},
+		{certs.Info{File: "/etc/cert.pem", Ends: ends, Days: -1},
+			"/etc/cert.pem, EXPIRED at 2026-03-01 08:00:00"},
+	} {
+		if got := certificate(&tt.in); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }

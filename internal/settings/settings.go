@@ -140,7 +140,8 @@ func (r *Registry) SetFlags(flags []string) error {
 		}
 		i, err := r.index(name)
 		if err != nil {
-			return mail.Errorf(mail.Invalid, "--set: "+err.Error())
+			return mail.Errorf(mail.Invalid, "--set: "+err.Error()+
+				" (\"postrider settings\" lists all)")
 		}
 		s, wrong := table[i].parse(text)
 		if wrong != "" {

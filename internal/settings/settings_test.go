@@ -328,7 +328,7 @@ func TestFlagErrors(t *testing.T) {
 	for flag, want := range map[string]string{
 		"smtp.listen": "--set smtp.listen: want --set KEY=VALUE",
 		"smtp.listn=:25": `--set: "smtp.listn" is no setting; ` +
-			`did you mean "smtp.listen"?`,
+			`did you mean "smtp.listen"? ("postrider settings" lists all)`,
 		"smtp.max_size=big": `--set smtp.max_size: "big" is not a size; want bytes, ` +
 			`or a number with K, M, G or T such as 64M from 64K to 1T, or none`,
 		"metrics.token=a\x01b": "--set metrics.token: the value contains a control character",
