@@ -259,18 +259,33 @@ func TestTooManyWait(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if got := a.guard.waits; got != maxWaitingEach {
+		if got := a.guard.waitingNow(); got != maxWaitingEach {
 			t.Errorf("got %d waiting, want %d", got, maxWaitingEach)
 		}
+		mu.Lock()
 		if refused != all-maxWaitingEach+1 {
 			t.Errorf("got %d refused, want %d", refused, all-maxWaitingEach+1)
 		}
+		mu.Unlock()
 		wg.Wait()
 		time.Sleep(time.Hour)
 		if len(a.guard.waiting) != 0 || a.guard.waits != 0 {
 			t.Errorf("left over: %v, %d", a.guard.waiting, a.guard.waits)
 		}
 	})
+}
+
+// failures is the count of a key, while others go on.
+func (g *guard) failures(k guardKey) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counts[k].count
+}
+
+func (g *guard) waitingNow() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waits
 }
 
 // Guesses sent side by side are not all looked at.
@@ -284,7 +299,7 @@ func TestDelayOfParallelGuesses(t *testing.T) {
 		}
 		synctest.Wait()
 		keys := a.guard.keys(c.Remote, false, mail.Address{Local: "alice", Domain: "example.org"}, "")
-		if got := a.guard.counts[keys.pair].count; got > workers+2 {
+		if got := a.guard.failures(keys.pair); got > workers+2 {
 			t.Errorf("%d of %d passwords were tried at once", got, all)
 		}
 		time.Sleep(time.Hour)
@@ -303,7 +318,7 @@ func TestDelayOfParallelGuesses(t *testing.T) {
 		}
 		synctest.Wait()
 		keys = a.guard.keys(c.Remote, false, mail.Address{Local: "dave", Domain: "example.org"}, "")
-		if got := a.guard.counts[keys.pair].count; got > workers+2 {
+		if got := a.guard.failures(keys.pair); got > workers+2 {
 			t.Errorf("%d of %d proofs were tried at once", got, all)
 		}
 		time.Sleep(time.Hour)
