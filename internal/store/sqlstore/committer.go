@@ -31,6 +31,7 @@ const (
 // with a failed operation in it is rolled back and run again without it.
 type op struct {
 	promise promise
+	targets int  // mailboxes it delivers to
 	bulk    bool // served after those who wait for an answer
 	run     func(*tx) error
 	err     error
@@ -41,6 +42,10 @@ type op struct {
 const (
 	maxBatchOps  = 256
 	maxBatchBulk = 4
+	// maxBatchTargets bounds the mailboxes that the deliveries of a batch
+	// go to, so that messages for very many do not hold everybody up: about
+	// 5 ms. One operation is taken in any case.
+	maxBatchTargets = 384
 )
 
 // The committer is the one writer. Everybody hands it operations; it serves
@@ -71,7 +76,11 @@ type committer struct {
 // do hands an operation to the committer and waits until what it promises
 // holds.
 func (c *committer) do(p promise, bulk bool, run func(*tx) error) error {
-	o := &op{promise: p, bulk: bulk, run: run, done: make(chan struct{})}
+	return c.submit(&op{promise: p, bulk: bulk, run: run, done: make(chan struct{})})
+}
+
+// submit is do for an operation that is made already.
+func (c *committer) submit(o *op) error {
 	c.mu.Lock()
 	switch {
 	case c.failed != nil:
@@ -80,7 +89,7 @@ func (c *committer) do(p promise, bulk bool, run func(*tx) error) error {
 	case c.closed:
 		c.mu.Unlock()
 		return mail.Errorf(mail.Temporary, "the store is closed")
-	case bulk:
+	case o.bulk:
 		c.later = append(c.later, o)
 	default:
 		c.waiting = append(c.waiting, o)
@@ -124,11 +133,16 @@ func (c *committer) next() (ops []*op, between []func()) {
 	return ops, between
 }
 
+// take takes n operations at most, and no more than a batch's targets.
 func take(from []*op, n int) (taken, rest []*op) {
-	if len(from) <= n {
-		return from, nil
+	targets := 0
+	for i, o := range from {
+		targets += o.targets
+		if i == n || i > 0 && targets > maxBatchTargets {
+			return from[:i:i], from[i:]
+		}
 	}
-	return from[:n:n], from[n:]
+	return from, nil
 }
 
 // serve runs a batch and tells each operation's caller.

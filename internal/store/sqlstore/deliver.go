@@ -24,9 +24,9 @@ func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result,
 	}
 	for from := 0; from < len(d.Targets); from += targetsPerOp {
 		to := min(from+targetsPerOp, len(d.Targets))
-		err := s.committer.do(inVolume, false, func(t *tx) error {
-			return job.run(t, results, from, to)
-		})
+		err := s.committer.submit(&op{promise: inVolume, targets: to - from,
+			done: make(chan struct{}),
+			run:  func(t *tx) error { return job.run(t, results, from, to) }})
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,30 @@
+package sqlstore
+
+import "testing"
+
+// TestTake bounds a batch by operations and by the mailboxes they go to.
+func TestTake(t *testing.T) {
+	ops := func(targets ...int) (list []*op) {
+		for _, n := range targets {
+			list = append(list, &op{targets: n})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		name    string
+		waiting []*op
+		n, want int
+	}{
+		{"none", nil, 5, 0},
+		{"all", ops(1, 1, 0), 5, 3},
+		{"so many operations", ops(1, 1, 1, 1), 3, 3},
+		{"so many mailboxes", ops(128, 128, 128, 128), 256, 3},
+		{"one in any case", ops(maxBatchTargets+1, 1), 256, 1},
+		{"none of these", ops(0, 0, maxBatchTargets, 1), 256, 3},
+	} {
+		taken, rest := take(c.waiting, c.n)
+		if len(taken) != c.want || len(taken)+len(rest) != len(c.waiting) {
+			t.Errorf("%s: took %d, left %d; want %d taken", c.name, len(taken), len(rest), c.want)
+		}
+	}
+}
