@@ -117,6 +117,14 @@ func (p *traceParser) line(line []byte) error {
 		return fmt.Errorf("no call")
 	}
 	c := &call{name: string(name)}
+	// strace let go of the thread within a call: it has begun, if its name is
+	// known, and nothing says that it has returned.
+	if head, ok := bytes.CutSuffix(args, []byte("<detached ...>")); ok {
+		if c.name != "???" {
+			p.enter(c, head)
+		}
+		return nil
+	}
 	if head, ok := bytes.CutSuffix(args, unfinished); ok {
 		p.pending[thread], p.parts[thread] = c, bytes.Clone(head)
 		p.enter(c, head)
