@@ -274,6 +274,23 @@ func (c *call) writes() bool {
 	return false
 }
 
+// TestDetached reads what strace leaves of the calls in which it let go of a
+// thread: a flush that has begun is not one that has been done.
+func TestDetached(t *testing.T) {
+	p := &traceParser{pending: map[string]*call{}, parts: map[string][]byte{},
+		files: map[int64]*opened{}}
+	for _, line := range []string{
+		"12 ???( <detached ...>", "12  ???( <detached ...>", "12 fdatasync(7 <detached ...>",
+	} {
+		if err := p.line([]byte(line)); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if len(p.steps) != 1 || p.steps[0].call.name != "fdatasync" || p.steps[0].done {
+		t.Errorf("got %+v, want one fdatasync that has begun", p.steps)
+	}
+}
+
 func TestUnquote(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{`"plain"`, "plain"},
