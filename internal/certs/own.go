@@ -16,11 +16,11 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 )
 
@@ -67,7 +67,7 @@ func ensureOwn(c Config) error {
 	if err != nil {
 		return fmt.Errorf("make certificate: %w", err)
 	}
-	if err := writeFile(c.SelfMade, made); err != nil {
+	if err := durable.WriteFile(c.SelfMade, 0o600, durable.Bytes(made)); err != nil {
 		return fmt.Errorf("write certificate: %w", err)
 	}
 	return nil
@@ -141,22 +141,3 @@ func selfSign(key crypto.Signer, hosts []string, now time.Time) ([]byte, error) 
 
 // commonName cuts a name to what RFC 5280 appendix A.1 allows.
 func commonName(host string) string { return host[:min(len(host), 64)] }
-
-// writeFile replaces a file durably, readable for its owner only: who looks
-// at any moment finds the old content or the new one.
-func writeFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".certificate-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already when all went well
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}

@@ -27,6 +27,7 @@ import (
 	"runtime"
 	"strings"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 )
 
@@ -200,7 +201,7 @@ func MakeLocked(path string) (*Dir, *Lock, error) {
 	}
 	err = d.complete()
 	if fresh && err == nil {
-		err = writeFile(filepath.Join(abs, marker), []byte(d.id+"\n"), 0o600)
+		err = durable.WriteFile(filepath.Join(abs, marker), 0o600, durable.Bytes([]byte(d.id+"\n")))
 	}
 	if err != nil {
 		lock.Release()

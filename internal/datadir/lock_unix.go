@@ -21,12 +21,3 @@ func tryLock(f *os.File) (held bool, err error) {
 		}
 	}
 }
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

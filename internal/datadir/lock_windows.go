@@ -21,7 +21,3 @@ func tryLock(f *os.File) (held bool, err error) {
 	}
 	return false, err
 }
-
-// syncDir does nothing: a directory cannot be flushed, and a rename is
-// journaled by the file system.
-func syncDir(string) error { return nil }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 )
 
@@ -62,7 +63,7 @@ func (d *Dir) listenElsewhere() (net.Listener, error) {
 }
 
 func (d *Dir) record(ln net.Listener, addr string) (net.Listener, error) {
-	if err := writeFile(d.addressFile(), []byte(addr+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(d.addressFile(), 0o600, durable.Bytes([]byte(addr+"\n"))); err != nil {
 		ln.Close()
 		return nil, err
 	}

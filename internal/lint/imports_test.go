@@ -11,7 +11,8 @@ import (
 // floors below its own, and the package that it stands in: store/sqlstore
 // implements what store says.
 var floors = map[string]int{
-	"mail": 0,
+	"durable": 0,
+	"mail":    0,
 
 	"blob":      1,
 	"blob/vfs":  1,

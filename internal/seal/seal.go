@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 )
 
@@ -85,7 +86,17 @@ func create(path string) error {
 	if err := place(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
+}
+
+// place gives the file its name unless another was faster. File systems
+// without hard links get a rename.
+func place(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return os.Rename(from, to)
 }
 
 // Seal encrypts plain. The context is not stored, but Open must be given the
