@@ -7,12 +7,13 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // WriteAccounts implements store.Store. The changes are one transaction:
 // either all of them hold or none.
 func (s *Store) WriteAccounts(_ context.Context, writes []store.AccountWrite) error {
-	return s.committer.do(inDatabase, len(writes) > 1, func(t *tx) error {
+	return s.do(commit.InDatabase, len(writes) > 1, func(t *tx) error {
 		for i := range writes {
 			if err := t.writeAccount(s, &writes[i]); err != nil {
 				if len(writes) > 1 {
@@ -21,7 +22,7 @@ func (s *Store) WriteAccounts(_ context.Context, writes []store.AccountWrite) er
 				return err
 			}
 		}
-		t.after = append(t.after, func() {
+		t.After(func() {
 			for i := range writes {
 				s.directory.forget(writes[i].Account.ID, writes[i].Account.Address.Key())
 			}
@@ -45,15 +46,15 @@ func (t *tx) writeAccount(s *Store, w *store.AccountWrite) error {
 	if err != nil || !w.Replace {
 		return err
 	}
-	if err := t.exec(`DELETE FROM credential WHERE account = $1`, int64(a.ID)); err != nil {
+	if err := t.Exec(`DELETE FROM credential WHERE account = $1`, int64(a.ID)); err != nil {
 		return err
 	}
 	for _, c := range w.Credentials {
 		created := c.Created
 		if created.IsZero() {
-			created = t.now
+			created = t.Now
 		}
-		err := t.exec(`INSERT INTO credential (account, kind, name, data, created)
+		err := t.Exec(`INSERT INTO credential (account, kind, name, data, created)
 			VALUES ($1, $2, $3, $4, $5)`, int64(a.ID), c.Kind, c.Name, c.Data, created.UnixMicro())
 		if err != nil {
 			return err
@@ -65,7 +66,7 @@ func (t *tx) writeAccount(s *Store, w *store.AccountWrite) error {
 func (t *tx) addAccount(a *store.Account) (mail.AccountID, error) {
 	key := a.Address.Key()
 	var n, domains int
-	err := t.row(`SELECT count(*), (SELECT count(*) FROM domain WHERE name = $2) FROM account
+	err := t.Row(`SELECT count(*), (SELECT count(*) FROM domain WHERE name = $2) FROM account
 		WHERE address = $1`, key, a.Address.Domain).Scan(&n, &domains)
 	switch {
 	case err != nil:
@@ -76,44 +77,44 @@ func (t *tx) addAccount(a *store.Account) (mail.AccountID, error) {
 		return 0, mail.Errorf(mail.NotFound, fmt.Sprintf(
 			"the domain %s is not served here: add it first", a.Address.Domain))
 	}
-	if err := t.exec(`UPDATE state SET value = value + 1 WHERE name = 'account'`); err != nil {
+	if err := t.Exec(`UPDATE state SET value = value + 1 WHERE name = 'account'`); err != nil {
 		return 0, err
 	}
 	var id int64
-	if err := t.row(`SELECT value FROM state WHERE name = 'account'`).Scan(&id); err != nil {
+	if err := t.Row(`SELECT value FROM state WHERE name = 'account'`).Scan(&id); err != nil {
 		return 0, err
 	}
-	return mail.AccountID(id), t.insertAccount(mail.AccountID(id), a, uint32(t.now.Unix()))
+	return mail.AccountID(id), t.insertAccount(mail.AccountID(id), a, uint32(t.Now.Unix()))
 }
 
 // insertAccount writes the rows of a new account with its Inbox.
 func (t *tx) insertAccount(id mail.AccountID, a *store.Account, uidValidity uint32) error {
 	created := a.Created
 	if created.IsZero() || created.Equal(time.UnixMicro(0)) {
-		created = t.now
+		created = t.Now
 	}
-	err := t.exec(`INSERT INTO account (`+accountColumns+`, domain)
+	err := t.Exec(`INSERT INTO account (`+accountColumns+`, domain)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, int64(id), a.Address.Key(),
 		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume,
-		max(a.Version, 1), a.Notify, created.UnixMicro(), t.now.UnixMicro(), a.Address.Domain)
+		max(a.Version, 1), a.Notify, created.UnixMicro(), t.Now.UnixMicro(), a.Address.Domain)
 	if err != nil {
 		return err
 	}
-	if err := t.exec(`INSERT INTO drop_usage (account, modseq, messages, bytes)
+	if err := t.Exec(`INSERT INTO drop_usage (account, modseq, messages, bytes)
 		VALUES ($1, 1, 0, 0)`, int64(id)); err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+	return t.Exec(`INSERT INTO mailbox (`+mailboxColumns+`)
 		VALUES ($1, $2, 'INBOX', $3, 1, 1, 0, 0, 0)`, int64(id), int64(store.Inbox), int64(uidValidity))
 }
 
 // updateAccount writes an account's row. The version rises whenever the
 // caller says so; the address never changes.
 func (t *tx) updateAccount(a *store.Account) error {
-	n, err := t.changed(`UPDATE account SET full_name = $2, enabled = $3, login = $4, quota = $5,
+	n, err := t.Changed(`UPDATE account SET full_name = $2, enabled = $3, login = $4, quota = $5,
 		apop = $6, volume = $7, version = $8, notify = $9, changed = $10 WHERE id = $1`, int64(a.ID),
 		a.FullName, number(a.Enabled), number(a.Login), a.Quota, int(a.APOP), a.Volume, a.Version,
-		a.Notify, t.now.UnixMicro())
+		a.Notify, t.Now.UnixMicro())
 	if err == nil && n == 0 {
 		err = notFound("no such account")
 	}
@@ -123,7 +124,7 @@ func (t *tx) updateAccount(a *store.Account) error {
 // removeAccount takes an account away at once; its mail is removed in small
 // steps afterwards, which purge remembers.
 func (t *tx) removeAccount(id mail.AccountID) error {
-	n, err := t.changed(`DELETE FROM account WHERE id = $1`, int64(id))
+	n, err := t.Changed(`DELETE FROM account WHERE id = $1`, int64(id))
 	if err != nil {
 		return err
 	}
@@ -135,11 +136,11 @@ func (t *tx) removeAccount(id mail.AccountID) error {
 		`DELETE FROM drop_usage WHERE account = $1`,
 		`INSERT INTO purge (account) VALUES ($1)`,
 	} {
-		if err := t.exec(q, int64(id)); err != nil {
+		if err := t.Exec(q, int64(id)); err != nil {
 			return err
 		}
 	}
-	delete(t.c.counters.byAccount, id)
+	delete(t.cached.byAccount, id)
 	delete(t.touched, id)
 	return nil
 }
@@ -151,10 +152,10 @@ const purgeStep = 100
 func (s *Store) purge(ctx context.Context) error {
 	for ctx.Err() == nil {
 		more := false
-		err := s.committer.do(inDatabase, true, func(t *tx) error {
+		err := s.do(commit.InDatabase, true, func(t *tx) error {
 			more = false
 			var account int64
-			if err := t.row(`SELECT coalesce(min(account), 0) FROM purge`).Scan(&account); err != nil {
+			if err := t.Row(`SELECT coalesce(min(account), 0) FROM purge`).Scan(&account); err != nil {
 				return err
 			}
 			if account == 0 {
@@ -172,7 +173,7 @@ func (s *Store) purge(ctx context.Context) error {
 
 func (t *tx) purgeSome(account int64) error {
 	type one struct{ mailbox, uid, email, blob int64 }
-	rows, err := t.rows(`SELECT n.mailbox, n.uid, n.email, coalesce(e.blob, 0) FROM entry n
+	rows, err := t.Rows(`SELECT n.mailbox, n.uid, n.email, coalesce(e.blob, 0) FROM entry n
 		LEFT JOIN email e ON e.account = n.account AND e.id = n.email
 		WHERE n.account = $1 ORDER BY n.mailbox, n.uid LIMIT $2`, account, purgeStep)
 	if err != nil {
@@ -192,7 +193,7 @@ func (t *tx) purgeSome(account int64) error {
 	}
 	rows.Close()
 	for _, o := range some {
-		if err := t.exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
+		if err := t.Exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
 			account, o.mailbox, o.uid); err != nil {
 			return err
 		}
@@ -206,14 +207,14 @@ func (t *tx) purgeSome(account int64) error {
 	if len(some) == purgeStep {
 		return nil
 	}
-	n, err := t.changed(`DELETE FROM tombstone WHERE account = $1 AND modseq IN
+	n, err := t.Changed(`DELETE FROM tombstone WHERE account = $1 AND modseq IN
 		(SELECT modseq FROM tombstone WHERE account = $1 ORDER BY modseq LIMIT $2)`, account,
 		4*purgeStep)
 	if err != nil || n > 0 {
 		return err
 	}
 	for _, q := range []string{`DELETE FROM mailbox WHERE account = $1`, `DELETE FROM purge WHERE account = $1`} {
-		if err := t.exec(q, account); err != nil {
+		if err := t.Exec(q, account); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // A checker walks the whole store and collects what is wrong.
@@ -59,7 +60,7 @@ func (k *checker) engine() error {
 		return err
 	}
 	defer conn.Close()
-	if err := k.s.dialect.verify(k.ctx, conn); err != nil {
+	if err := k.s.dialect.Verify(k.ctx, conn); err != nil {
 		k.found(false, k.s.cfg.Path, "the database file is damaged: %v", err)
 	}
 	return nil
@@ -163,11 +164,11 @@ func (k *checker) account(id mail.AccountID) error {
 // mend audits an account once more where nothing can change meanwhile, and
 // mends what it finds: what was counted a moment ago may be wrong by now.
 func (k *checker) mend(id mail.AccountID) (a *audit, err error) {
-	err = k.s.committer.do(inDatabase, true, func(t *tx) (err error) {
+	err = k.s.do(commit.InDatabase, true, func(t *tx) (err error) {
 		if err := t.flushCounters(); err != nil {
 			return err
 		}
-		if a, err = k.audit(t.c.conn, id); err != nil {
+		if a, err = k.audit(t.Conn(), id); err != nil {
 			return err
 		}
 		for _, mend := range a.wrong {
@@ -175,7 +176,7 @@ func (k *checker) mend(id mail.AccountID) (a *audit, err error) {
 				return err
 			}
 		}
-		delete(t.c.counters.byAccount, id)
+		delete(t.cached.byAccount, id)
 		delete(t.touched, id)
 		return nil
 	})
@@ -194,7 +195,7 @@ func (k *checker) audit(x auditor, id mail.AccountID) (*audit, error) {
 	for email, r := range a.emails {
 		if r.said != r.has {
 			a.note(func(t *tx) error {
-				return t.exec(`UPDATE email SET refs = $3 WHERE account = $1 AND id = $2`, int64(id),
+				return t.Exec(`UPDATE email SET refs = $3 WHERE account = $1 AND id = $2`, int64(id),
 					int64(email), r.has)
 			}, "email "+email.String(), "it counts %d entries and has %d", r.said, r.has)
 		}
@@ -208,7 +209,7 @@ func (k *checker) audit(x auditor, id mail.AccountID) (*audit, error) {
 	a.usage.ModSeq = max(have.ModSeq, a.modseqs)
 	if want := a.usage; have != want {
 		a.note(func(t *tx) error {
-			return t.exec(`UPDATE drop_usage SET messages = $2, bytes = $3, modseq = $4
+			return t.Exec(`UPDATE drop_usage SET messages = $2, bytes = $3, modseq = $4
 				WHERE account = $1`, int64(id), want.Messages, want.Bytes, int64(want.ModSeq))
 		}, "", "usage says %+v, the messages %+v", have, want)
 	}
@@ -251,7 +252,7 @@ func (k *checker) countEntries(x auditor, a *audit) error {
 		}
 		if e.size < 0 {
 			a.note(func(t *tx) error {
-				return t.exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
+				return t.Exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
 					int64(a.id), int64(e.box), int64(e.uid))
 			}, e.where(), "the entry has no message")
 			continue
@@ -264,7 +265,7 @@ func (k *checker) countEntries(x auditor, a *audit) error {
 func (k *checker) countEntry(a *audit, e *entryRow) {
 	if e.listed != e.size {
 		a.note(func(t *tx) error {
-			return t.exec(`UPDATE entry SET size = $4 WHERE account = $1 AND mailbox = $2
+			return t.Exec(`UPDATE entry SET size = $4 WHERE account = $1 AND mailbox = $2
 				AND uid = $3`, int64(a.id), int64(e.box), int64(e.uid), e.size)
 		}, e.where(), "the entry says %d bytes, the message has %d", e.listed, e.size)
 	}
@@ -323,16 +324,16 @@ func (k *checker) compareMailboxes(x auditor, a *audit) error {
 			continue
 		}
 		a.note(func(t *tx) error {
-			return t.exec(`UPDATE mailbox SET uidnext = $3, modseq = $4, messages = $5, unseen = $6,
+			return t.Exec(`UPDATE mailbox SET uidnext = $3, modseq = $4, messages = $5, unseen = $6,
 				bytes = $7 WHERE account = $1 AND id = $2`, int64(a.id), int64(want.ID),
 				int64(want.UIDNext), int64(want.ModSeq), want.Messages, want.Unseen, want.Bytes)
 		}, fmt.Sprintf("mailbox %d", have.ID), "the counters say %+v, the entries %+v", *have, want)
 	}
 	for id, m := range a.boxes {
 		a.note(func(t *tx) error {
-			return t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+			return t.Exec(`INSERT INTO mailbox (`+mailboxColumns+`)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, int64(a.id), int64(id),
-				recoveredName(id), t.now.Unix(), int64(m.UIDNext), int64(m.ModSeq), m.Messages,
+				recoveredName(id), t.Now.Unix(), int64(m.UIDNext), int64(m.ModSeq), m.Messages,
 				m.Unseen, m.Bytes)
 		}, fmt.Sprintf("mailbox %d", id), "entries without a mailbox")
 	}
@@ -396,8 +397,8 @@ func (k *checker) unlistedOf(id mail.AccountID) error {
 	}
 	err := read(k.s.read)
 	if err == nil && len(list) > 0 && k.repair {
-		err = k.s.committer.do(inDatabase, true, func(t *tx) error {
-			if err := read(t.c.conn); err != nil {
+		err = k.s.do(commit.InDatabase, true, func(t *tx) error {
+			if err := read(t.Conn()); err != nil {
 				return err
 			}
 			for _, s := range list {
@@ -434,8 +435,8 @@ func (k *checker) strays() error {
 	for _, id := range ids {
 		k.found(k.repair, fmt.Sprintf("account %d", id), "mail of an account that does not exist")
 		if k.repair {
-			err := k.s.committer.do(inDatabase, true, func(t *tx) error {
-				return t.exec(`INSERT INTO purge (account) VALUES ($1) ON CONFLICT DO NOTHING`, id)
+			err := k.s.do(commit.InDatabase, true, func(t *tx) error {
+				return t.Exec(`INSERT INTO purge (account) VALUES ($1) ON CONFLICT DO NOTHING`, id)
 			})
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 	"postrider/internal/store/storetest"
 )
 
@@ -48,7 +49,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			s.Close()
 			s = openTest(t, dir, func(c *Config) { c.Quiet = true })
 			defer s.Close()
-			if _, err := s.committer.conn.ExecContext(context.Background(), c.damage); err != nil {
+			if _, err := s.committer.Conn().ExecContext(context.Background(), c.damage); err != nil {
 				t.Fatal(err)
 			}
 			found(t, s, false, c.want)
@@ -137,12 +138,12 @@ func TestOneFailureAlone(t *testing.T) {
 	ids := addUsers(t, s, 1)
 	broken := errors.New("broken")
 	release := make(chan struct{})
-	go s.committer.pause(func() { <-release }) // so that all three share a batch
+	go s.committer.Pause(func() { <-release }) // so that all three share a batch
 	results := make(chan error, 3)
 	go func() { _, err := deliver(s, []byte("a"), ids[0]); results <- err }()
 	go func() {
-		results <- s.committer.do(inDatabase, false, func(t *tx) error {
-			if err := t.exec(`UPDATE account SET full_name = 'half done'`); err != nil {
+		results <- s.do(commit.InDatabase, false, func(t *tx) error {
+			if err := t.Exec(`UPDATE account SET full_name = 'half done'`); err != nil {
 				return err
 			}
 			return broken
@@ -173,7 +174,7 @@ func TestOneFailureAlone(t *testing.T) {
 func TestNewerSchema(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, func(c *Config) { c.Quiet = true })
-	if _, err := s.committer.conn.ExecContext(context.Background(),
+	if _, err := s.committer.Conn().ExecContext(context.Background(),
 		`UPDATE schema_version SET version = 99`); err != nil {
 		t.Fatal(err)
 	}

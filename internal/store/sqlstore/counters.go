@@ -41,11 +41,11 @@ func (t *tx) counters(id mail.AccountID) (*counters, error) {
 	if n := t.touched[id]; n != nil {
 		return n, nil
 	}
-	cc := t.c.counters
+	cc := t.cached
 	n := cc.byAccount[id]
 	if n == nil {
 		n = &counters{mailboxes: map[mail.MailboxID]*store.Mailbox{}}
-		err := t.row(`SELECT modseq, messages, bytes FROM drop_usage WHERE account = $1`, id).
+		err := t.Row(`SELECT modseq, messages, bytes FROM drop_usage WHERE account = $1`, id).
 			Scan(&n.usage.ModSeq, &n.usage.Messages, &n.usage.Bytes)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, mail.Errorf(mail.NotFound, "no such account")
@@ -87,7 +87,7 @@ func (t *tx) mailbox(n *counters, a mail.AccountID, id mail.MailboxID) (*store.M
 	if m := n.mailboxes[id]; m != nil {
 		return m, nil
 	}
-	m, err := scanMailbox(t.row(`SELECT `+mailboxColumns+` FROM mailbox
+	m, err := scanMailbox(t.Row(`SELECT `+mailboxColumns+` FROM mailbox
 		WHERE account = $1 AND id = $2`, a, id))
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (t *tx) mailbox(n *counters, a mail.AccountID, id mail.MailboxID) (*store.M
 // change notes that a mailbox and its account get a new ModSeq, which it
 // returns.
 func (t *tx) change(n *counters, m *store.Mailbox) mail.ModSeq {
-	t.writes++
+	t.Touch()
 	n.usage.ModSeq++
 	m.ModSeq = n.usage.ModSeq
 	n.dirty = true
@@ -122,14 +122,14 @@ func (t *tx) flushCounters() error {
 			continue
 		}
 		u := &n.usage
-		err := t.exec(`UPDATE drop_usage SET modseq = $2, messages = $3, bytes = $4
+		err := t.Exec(`UPDATE drop_usage SET modseq = $2, messages = $3, bytes = $4
 			WHERE account = $1`, id, u.ModSeq, u.Messages, u.Bytes)
 		if err != nil {
 			return err
 		}
 		for box := range n.boxes {
 			m := n.mailboxes[box]
-			err := t.exec(`UPDATE mailbox SET uidnext = $3, modseq = $4, messages = $5, unseen = $6,
+			err := t.Exec(`UPDATE mailbox SET uidnext = $3, modseq = $4, messages = $5, unseen = $6,
 				bytes = $7 WHERE account = $1 AND id = $2`,
 				id, box, m.UIDNext, m.ModSeq, m.Messages, m.Unseen, m.Bytes)
 			if err != nil {

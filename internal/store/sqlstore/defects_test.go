@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"postrider/internal/blob/volume"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 	"postrider/internal/store/storetest"
 )
 
@@ -33,7 +33,7 @@ func TestFailedBatchIsNotDurable(t *testing.T) {
 	blobs.fail.Store(true)
 	deliver(s, []byte("refused"), ids[0])
 	blobs.fail.Store(false)
-	s.checkpoint(true)
+	s.committer.CheckpointNow()
 	copyTree(t, dir, before)
 	if _, err := deliver(s, []byte("kept"), ids[0]); err != nil {
 		t.Fatal(err)
@@ -80,48 +80,6 @@ func TestFailureLeavesNoCount(t *testing.T) {
 	storetest.Clean(t, s)
 }
 
-// TestLogIsBounded delivers while there is a reader at every moment: the log
-// begins anew all the same.
-func TestLogIsBounded(t *testing.T) {
-	dir := t.TempDir()
-	s := openTest(t, dir, quietly)
-	defer s.Close()
-	s.maxLog = 1 << 20
-	ids := addUsers(t, s, 4)
-	ctx, cancel := context.WithCancel(context.Background())
-	var group sync.WaitGroup
-	for i := range 3 {
-		group.Go(func() {
-			time.Sleep(time.Duration(i) * time.Millisecond)
-			for ctx.Err() == nil {
-				x, err := s.read.BeginTx(context.Background(), nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				var n int
-				x.QueryRow(`SELECT count(*) FROM state`).Scan(&n)
-				time.Sleep(3 * time.Millisecond)
-				x.Rollback()
-			}
-		})
-	}
-	for range 40 {
-		for i := range 12 {
-			if _, err := deliver(s, []byte("x"), ids[i%4]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.checkpoint(true)
-	}
-	cancel()
-	group.Wait()
-	info, err := os.Stat(filepath.Join(dir, "postrider.db-wal"))
-	if err != nil || info.Size() > 3<<20 {
-		t.Errorf("the log has %d bytes, %v; want about %d", info.Size(), err, s.maxLog)
-	}
-}
-
 // TestCommitterNeedsNoReader delivers to accounts that are in no cache while
 // every reader's connection is in use.
 func TestCommitterNeedsNoReader(t *testing.T) {
@@ -152,27 +110,6 @@ func TestCommitterNeedsNoReader(t *testing.T) {
 	}
 }
 
-// TestEngineErrorEndsTransaction: an operation whose statement failed takes
-// the transaction with it, since SQLite may have ended that on its own.
-func TestEngineErrorEndsTransaction(t *testing.T) {
-	s := openTest(t, t.TempDir(), quietly)
-	defer s.Close()
-	bad := &op{promise: inDatabase, done: make(chan struct{}), run: func(t *tx) error {
-		t.c.conn.ExecContext(t.ctx, "ROLLBACK") // as SQLite does after SQLITE_IOERR
-		return errors.New("disk I/O error")
-	}}
-	good := &op{promise: inDatabase, done: make(chan struct{}), run: func(t *tx) error {
-		return t.exec(`INSERT INTO domain (name, main, created) VALUES ('b.example', 0, 0)`)
-	}}
-	s.committer.pause(func() { s.committer.serve([]*op{bad, good}) })
-	if bad.err == nil || good.err != nil || s.committer.failure() != nil {
-		t.Errorf("got %v, %v, store %v; want one failure", bad.err, good.err, s.committer.failure())
-	}
-	if ok, err := s.IsLocal(context.Background(), "b.example"); err != nil || !ok {
-		t.Errorf("the domain: got %v, %v; want it", ok, err)
-	}
-}
-
 // TestRepairWhileServing repairs a counter while mail comes in: no number
 // that was given out meanwhile is taken back.
 func TestRepairWhileServing(t *testing.T) {
@@ -198,13 +135,13 @@ func TestRepairWhileServing(t *testing.T) {
 		})
 	}
 	for range 20 {
-		err := s.committer.do(inDatabase, false, func(t *tx) error {
+		err := s.do(commit.InDatabase, false, func(t *tx) error {
 			if err := t.flushCounters(); err != nil {
 				return err
 			}
-			delete(t.c.counters.byAccount, ids[0])
+			delete(t.cached.byAccount, ids[0])
 			delete(t.touched, ids[0])
-			return t.exec(`UPDATE mailbox SET unseen = unseen + 1`)
+			return t.Exec(`UPDATE mailbox SET unseen = unseen + 1`)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -380,7 +317,7 @@ func TestPurgeTakesAll(t *testing.T) {
 	if err := s.Expunge(ctx, ids[0], store.Inbox, []mail.UID{1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.committer.conn.ExecContext(ctx, `DELETE FROM email WHERE id =
+	if _, err := s.committer.Conn().ExecContext(ctx, `DELETE FROM email WHERE id =
 		(SELECT email FROM entry WHERE uid = 9)`); err != nil {
 		t.Fatal(err)
 	}
@@ -407,15 +344,12 @@ func TestFetchedIsSeenWhileWritten(t *testing.T) {
 	ids := addUsers(t, s, 1)
 	s.NoteFetched(ids[0], 7)
 	release, held := make(chan struct{}), make(chan struct{})
-	go s.committer.pause(func() { close(held); <-release })
+	go s.committer.Pause(func() { close(held); <-release })
 	<-held
 	done := make(chan error, 1)
 	go func() { done <- s.flushFetched() }()
 	for {
-		s.committer.mu.Lock()
-		n := len(s.committer.later)
-		s.committer.mu.Unlock()
-		if n > 0 {
+		if s.committer.Waiting() > 0 {
 			break
 		}
 		time.Sleep(time.Millisecond)

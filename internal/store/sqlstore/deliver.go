@@ -6,6 +6,7 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // targetsPerOp keeps one delivery from holding the committer: a message for
@@ -24,9 +25,8 @@ func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result,
 	}
 	for from := 0; from < len(d.Targets); from += targetsPerOp {
 		to := min(from+targetsPerOp, len(d.Targets))
-		err := s.committer.submit(&op{promise: inVolume, targets: to - from,
-			done: make(chan struct{}),
-			run:  func(t *tx) error { return job.run(t, results, from, to) }})
+		err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Targets: to - from,
+			Run: s.in(func(t *tx) error { return job.run(t, results, from, to) })})
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +71,7 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 	if len(m.targets) == 0 {
 		return nil
 	}
-	loc, err := t.blobs.Add(d.group(t, targets), d.Body, m.append(nil))
+	loc, err := t.Blobs.Add(d.group(t, targets), d.Body, m.append(nil))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // cachedEntries bounds the directory's cache of accounts.
@@ -137,7 +138,7 @@ func (t *tx) account(s *Store, id mail.AccountID) (*store.Account, error) {
 	if a != nil {
 		return a, nil
 	}
-	return scanAccount(t.row(`SELECT `+accountColumns+` FROM account WHERE id = $1`, int64(id)))
+	return scanAccount(t.Row(`SELECT `+accountColumns+` FROM account WHERE id = $1`, int64(id)))
 }
 
 func (d *directory) keep(a *store.Account, gen uint64) {
@@ -233,7 +234,7 @@ func (s *Store) Domains(ctx context.Context) ([]store.Domain, error) {
 func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 	return s.change(func(t *tx) error {
 		var n, mains int
-		err := t.row(`SELECT count(*), coalesce((SELECT sum(main) FROM domain), 0) FROM domain
+		err := t.Row(`SELECT count(*), coalesce((SELECT sum(main) FROM domain), 0) FROM domain
 			WHERE name = $1`, d.Name).Scan(&n, &mains)
 		if err != nil {
 			return err
@@ -242,12 +243,12 @@ func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 			return mail.Errorf(mail.Exists, fmt.Sprintf("the domain %s is there already", d.Name))
 		}
 		if d.Main && mains > 0 {
-			if err := t.exec(`UPDATE domain SET main = 0`); err != nil {
+			if err := t.Exec(`UPDATE domain SET main = 0`); err != nil {
 				return err
 			}
 		}
-		return t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
-			number(d.Main || mains == 0), t.now.UnixMicro())
+		return t.Exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
+			number(d.Main || mains == 0), t.Now.UnixMicro())
 	})
 }
 
@@ -255,7 +256,7 @@ func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 func (s *Store) RemoveDomain(_ context.Context, name string) error {
 	return s.change(func(t *tx) error {
 		var accounts int
-		err := t.row(`SELECT count(*) FROM account WHERE domain = $1`, name).Scan(&accounts)
+		err := t.Row(`SELECT count(*) FROM account WHERE domain = $1`, name).Scan(&accounts)
 		if err != nil {
 			return err
 		}
@@ -263,7 +264,7 @@ func (s *Store) RemoveDomain(_ context.Context, name string) error {
 			return mail.Errorf(mail.Conflict, fmt.Sprintf(
 				"the domain %s still has accounts (%d): remove them first", name, accounts))
 		}
-		n, err := t.changed(`DELETE FROM domain WHERE name = $1`, name)
+		n, err := t.Changed(`DELETE FROM domain WHERE name = $1`, name)
 		if err == nil && n == 0 {
 			err = notFound("no domain " + name)
 		}
@@ -274,10 +275,10 @@ func (s *Store) RemoveDomain(_ context.Context, name string) error {
 // SetMainDomain implements store.Store.
 func (s *Store) SetMainDomain(_ context.Context, name string) error {
 	return s.change(func(t *tx) error {
-		if err := t.exec(`UPDATE domain SET main = 0 WHERE name <> $1`, name); err != nil {
+		if err := t.Exec(`UPDATE domain SET main = 0 WHERE name <> $1`, name); err != nil {
 			return err
 		}
-		n, err := t.changed(`UPDATE domain SET main = 1 WHERE name = $1`, name)
+		n, err := t.Changed(`UPDATE domain SET main = 1 WHERE name = $1`, name)
 		if err == nil && n == 0 {
 			err = notFound("no domain " + name)
 		}
@@ -288,8 +289,8 @@ func (s *Store) SetMainDomain(_ context.Context, name string) error {
 // change runs an administrative operation: durable, and out of the caches
 // when committed.
 func (s *Store) change(run func(*tx) error) error {
-	return s.committer.do(inDatabase, false, func(t *tx) error {
-		t.after = append(t.after, func() {
+	return s.do(commit.InDatabase, false, func(t *tx) error {
+		t.After(func() {
 			s.directory.clear()
 			s.keeper.snapshotSoon()
 		})
@@ -369,14 +370,14 @@ func (s *Store) Settings(ctx context.Context) (map[string]string, error) {
 
 // WriteSettings implements store.Store.
 func (s *Store) WriteSettings(_ context.Context, changes map[string]*string) error {
-	return s.committer.do(inDatabase, false, func(t *tx) error {
-		t.after = append(t.after, s.keeper.snapshotSoon)
+	return s.do(commit.InDatabase, false, func(t *tx) error {
+		t.After(s.keeper.snapshotSoon)
 		for name, value := range changes {
 			var err error
 			if value == nil {
-				err = t.exec(`DELETE FROM setting WHERE name = $1`, name)
+				err = t.Exec(`DELETE FROM setting WHERE name = $1`, name)
 			} else {
-				err = t.exec(`INSERT INTO setting (name, value) VALUES ($1, $2)
+				err = t.Exec(`INSERT INTO setting (name, value) VALUES ($1, $2)
 					ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, *value)
 			}
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // NoteFetched implements store.Store.
@@ -45,9 +46,9 @@ func (s *Store) flushFetched() error {
 		n := min(len(ids), maxRows)
 		some := ids[:n]
 		ids = ids[n:]
-		err := s.committer.do(volatile, true, func(t *tx) error {
+		err := s.do(commit.Volatile, true, func(t *tx) error {
 			for _, a := range some {
-				if err := t.exec(`UPDATE mailbox SET fetched = $3 WHERE account = $1 AND id = $2
+				if err := t.Exec(`UPDATE mailbox SET fetched = $3 WHERE account = $1 AND id = $2
 					AND fetched < $3`, int64(a), int64(store.Inbox), int64(pending[a])); err != nil {
 					return err
 				}

@@ -2,49 +2,27 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postrider/internal/store/commit"
 )
 
 // How often the keeper does what.
 const (
-	checkpointEvery = 5 * time.Second
-	// checkpointWrites starts a checkpoint early, at about 100 MB of log. Less
-	// often is better: pages that many batches have touched are moved once.
-	checkpointWrites = 100_000
-	// restartBytes is the length of the log above which the committer stands
-	// still for a last checkpoint, after which the log begins anew. Below it
-	// that is done when there is little to do, because it takes two flushes.
-	restartBytes = 128 << 20
-	// fewWrites between two ticks is little to do.
-	fewWrites = 2_000
-	// writeBackEvery is how often the system is told to write the log back,
-	// so that the flush of a checkpoint finds little left and deliveries do
-	// not wait behind it.
-	writeBackEvery = 50 * time.Millisecond
-	// maxLogBytes is the length of the log above which a checkpoint waits a
-	// moment for readers, so that it can begin anew.
-	maxLogBytes   = 256 << 20
 	tracesEvery   = 5 * time.Second
 	sweepEvery    = time.Hour
 	snapshotEvery = time.Minute
-	// restAfter is how many checkpointEvery without writing make a rest.
-	restAfter = 6
 )
 
-// A keeper does the background work of a store: checkpoints, traces,
-// snapshots, and winning back space. It has several goroutines, so that
-// neither checkpoints nor notes and snapshots wait for a sweep.
+// A keeper does the background work of a store besides checkpoints: traces,
+// snapshots, and winning back space. It has two goroutines, so that notes and
+// snapshots do not wait for a sweep.
 type keeper struct {
-	writes   atomic.Int64 // statements since the last checkpoint
-	soon     chan struct{}
 	changed  atomic.Bool // the snapshot is out of date
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
-	db       *sql.DB // for checkpoints
-	conn     *sql.Conn
 	volumes  map[int64]time.Time // when each was first seen sealed
 	lastSnap time.Time
 }
@@ -52,11 +30,8 @@ type keeper struct {
 func (k *keeper) start(s *Store) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
-	k.soon = make(chan struct{}, 1)
 	k.volumes = map[int64]time.Time{}
 	k.snapshotSoon() // what a crash kept from being written
-	k.group.Go(func() { s.keepCheckpoints(ctx) })
-	k.group.Go(func() { s.writeBack(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
 }
@@ -65,113 +40,11 @@ func (k *keeper) stop() {
 	if k.cancel != nil {
 		k.cancel()
 		k.group.Wait()
-		if k.conn != nil {
-			k.conn.Close()
-			k.db.Close()
-		}
-	}
-}
-
-// wrote counts statements and asks for a checkpoint when there were many.
-func (k *keeper) wrote(n int) {
-	if k.soon != nil && k.writes.Add(int64(n)) > checkpointWrites {
-		select {
-		case k.soon <- struct{}{}:
-		default:
-		}
 	}
 }
 
 // snapshotSoon notes that accounts, domains or settings have changed.
 func (k *keeper) snapshotSoon() { k.changed.Store(true) }
-
-// keepCheckpoints moves the log into the database, in the background first
-// and then, when little is left, once more between two batches: only then
-// can the log begin anew, whatever the load.
-func (s *Store) keepCheckpoints(ctx context.Context) {
-	tick := time.NewTicker(checkpointEvery)
-	defer tick.Stop()
-	for idle := 0; ; idle++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-s.keeper.soon:
-		}
-		if n := s.keeper.writes.Swap(0); n > 0 {
-			idle = 0
-			s.checkpoint(n < fewWrites)
-		}
-		if idle == restAfter {
-			s.shrink(ctx)
-		}
-	}
-}
-
-// shrink gives back the writer's cache of pages, which is of use under load
-// only.
-func (s *Store) shrink(ctx context.Context) {
-	s.committer.pause(func() {
-		if err := s.dialect.shrink(ctx, s.committer.conn); err != nil && ctx.Err() == nil {
-			s.log.Warn("giving back memory", "error", err)
-		}
-	})
-}
-
-// lastCheckpoint runs when the committer has ended.
-func (s *Store) lastCheckpoint() {
-	c := s.committer
-	if _, _, err := s.dialect.checkpoint(context.Background(), c.conn, true); err != nil {
-		s.log.Warn("last checkpoint", "error", err)
-	}
-	s.blobs.Settled(c.durable)
-}
-
-// checkpoint runs one checkpoint in the background, and then, if the log is
-// long or there is time, the rest of it between two batches.
-func (s *Store) checkpoint(idle bool) {
-	ctx := context.Background()
-	c := s.committer
-	length, err := s.background(ctx)
-	if err != nil {
-		s.log.Warn("checkpoint", "error", err)
-		return
-	}
-	if length < restartBytes && !idle {
-		return
-	}
-	c.pause(func() {
-		all, length, err := s.dialect.checkpoint(ctx, c.conn, false)
-		if err == nil && length > s.maxLog {
-			// There was a reader each time that the log could have begun anew.
-			all, _, err = s.dialect.checkpoint(ctx, c.conn, true)
-		}
-		if err != nil {
-			s.log.Warn("checkpoint", "error", err)
-		}
-		if all && err == nil {
-			c.durable = c.held
-			s.blobs.Settled(c.durable)
-		}
-	})
-}
-
-// background runs the part of a checkpoint that holds nobody up, on a
-// connection of its own.
-func (s *Store) background(ctx context.Context) (logBytes int64, err error) {
-	k := &s.keeper
-	if k.conn == nil {
-		if k.db, err = s.dialect.open(s.cfg.Path, 1, 256); err != nil {
-			return 0, err
-		}
-		if k.conn, err = k.db.Conn(ctx); err != nil {
-			k.db.Close()
-			return 0, err
-		}
-	}
-	_, logBytes, err = s.dialect.checkpoint(ctx, k.conn, false)
-	return logBytes, err
-}
 
 // keepNotes writes what was noted in memory, and the snapshot.
 func (s *Store) keepNotes(ctx context.Context) {
@@ -237,8 +110,8 @@ func (s *Store) expireTraces(ctx context.Context) error {
 	before := s.now().Add(-s.cfg.TraceKeep()).UnixMilli() << 20
 	for ctx.Err() == nil {
 		var n int64
-		err := s.committer.do(volatile, true, func(t *tx) (err error) {
-			n, err = t.changed(`DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE id < $1
+		err := s.do(commit.Volatile, true, func(t *tx) (err error) {
+			n, err = t.Changed(`DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE id < $1
 				ORDER BY id LIMIT 200)`, before)
 			return err
 		})
@@ -247,18 +120,4 @@ func (s *Store) expireTraces(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// pause runs f between two batches, on the committer's goroutine.
-func (c *committer) pause(f func()) {
-	done := make(chan struct{})
-	c.mu.Lock()
-	if c.closed || c.failed != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.between = append(c.between, func() { f(); close(done) })
-	c.mu.Unlock()
-	c.wake.Signal()
-	<-done
 }

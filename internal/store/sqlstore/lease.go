@@ -7,22 +7,23 @@ import (
 	"time"
 
 	"postrider/internal/mail"
+	"postrider/internal/store/commit"
 )
 
 // Acquire implements store.Store.
 func (s *Store) Acquire(_ context.Context, name, owner string, until time.Time) error {
-	return s.committer.do(volatile, false, func(t *tx) error {
+	return s.do(commit.Volatile, false, func(t *tx) error {
 		var who string
 		var end int64
-		err := t.row(`SELECT owner, until FROM lease WHERE name = $1`, name).Scan(&who, &end)
+		err := t.Row(`SELECT owner, until FROM lease WHERE name = $1`, name).Scan(&who, &end)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 		case err != nil:
 			return err
-		case who != owner && end > t.now.UnixMicro():
+		case who != owner && end > t.Now.UnixMicro():
 			return mail.Errorf(mail.Locked, "in use by another session")
 		}
-		return t.exec(`INSERT INTO lease (name, owner, until) VALUES ($1, $2, $3)
+		return t.Exec(`INSERT INTO lease (name, owner, until) VALUES ($1, $2, $3)
 			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until`,
 			name, owner, until.UnixMicro())
 	})
@@ -30,7 +31,7 @@ func (s *Store) Acquire(_ context.Context, name, owner string, until time.Time) 
 
 // Release implements store.Store.
 func (s *Store) Release(_ context.Context, name, owner string) error {
-	return s.committer.do(volatile, false, func(t *tx) error {
-		return t.exec(`DELETE FROM lease WHERE name = $1 AND owner = $2`, name, owner)
+	return s.do(commit.Volatile, false, func(t *tx) error {
+		return t.Exec(`DELETE FROM lease WHERE name = $1 AND owner = $2`, name, owner)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // Usage implements store.Store.
@@ -195,7 +196,7 @@ func (s *Store) Expunge(_ context.Context, a mail.AccountID, id mail.MailboxID,
 	uids []mail.UID) error {
 	for from := 0; from < len(uids); from += expungeStep {
 		some := uids[from:min(from+expungeStep, len(uids))]
-		err := s.committer.do(inDatabase, false, func(t *tx) error {
+		err := s.do(commit.InDatabase, false, func(t *tx) error {
 			n, err := t.counters(a)
 			if err != nil {
 				return err
@@ -221,7 +222,7 @@ func (s *Store) Expunge(_ context.Context, a mail.AccountID, id mail.MailboxID,
 // expunge removes one entry, and its email if that was the last entry.
 func (t *tx) expunge(n *counters, box *store.Mailbox, uid mail.UID) error {
 	var email, flags, size, blobID, refs int64
-	err := t.row(`SELECT n.email, n.flags, e.size, e.blob, e.refs FROM entry n
+	err := t.Row(`SELECT n.email, n.flags, e.size, e.blob, e.refs FROM entry n
 		JOIN email e ON e.account = n.account AND e.id = n.email
 		WHERE n.account = $1 AND n.mailbox = $2 AND n.uid = $3`, int64(box.Account), int64(box.ID),
 		int64(uid)).Scan(&email, &flags, &size, &blobID, &refs)
@@ -237,17 +238,17 @@ func (t *tx) expunge(n *counters, box *store.Mailbox, uid mail.UID) error {
 	if mail.Flags(flags)&mail.Seen == 0 {
 		box.Unseen--
 	}
-	if err := t.exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
+	if err := t.Exec(`DELETE FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3`,
 		int64(box.Account), int64(box.ID), int64(uid)); err != nil {
 		return err
 	}
-	if err := t.exec(`INSERT INTO tombstone (account, modseq, mailbox, uid, email)
+	if err := t.Exec(`INSERT INTO tombstone (account, modseq, mailbox, uid, email)
 		VALUES ($1, $2, $3, $4, $5)`, int64(box.Account), int64(modseq), int64(box.ID), int64(uid),
 		email); err != nil {
 		return err
 	}
 	if refs > 1 {
-		return t.exec(`UPDATE email SET refs = refs - 1 WHERE account = $1 AND id = $2`,
+		return t.Exec(`UPDATE email SET refs = refs - 1 WHERE account = $1 AND id = $2`,
 			int64(box.Account), email)
 	}
 	n.usage.Messages--
@@ -258,7 +259,7 @@ func (t *tx) expunge(n *counters, box *store.Mailbox, uid mail.UID) error {
 // dropEmail removes a message's row; the body is left to the sweep, so that
 // a reader that is sending it does not lose it.
 func (t *tx) dropEmail(a mail.AccountID, email, blobID int64) error {
-	if err := t.exec(`DELETE FROM email WHERE account = $1 AND id = $2`, int64(a), email); err != nil {
+	if err := t.Exec(`DELETE FROM email WHERE account = $1 AND id = $2`, int64(a), email); err != nil {
 		return err
 	}
 	return t.orphan(blobID)
@@ -266,6 +267,6 @@ func (t *tx) dropEmail(a mail.AccountID, email, blobID int64) error {
 
 // orphan notes that a body may be without messages from now on.
 func (t *tx) orphan(blobID int64) error {
-	return t.exec(`INSERT INTO orphan (blob, since) VALUES ($1, $2)
-		ON CONFLICT (blob) DO UPDATE SET since = excluded.since`, blobID, t.now.UnixMicro())
+	return t.Exec(`INSERT INTO orphan (blob, since) VALUES ($1, $2)
+		ON CONFLICT (blob) DO UPDATE SET since = excluded.since`, blobID, t.Now.UnixMicro())
 }

@@ -46,7 +46,7 @@ func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, e
 		s.closeDatabases()
 		return aside, err
 	}
-	if _, _, err := s.dialect.checkpoint(ctx, s.committer.conn, true); err != nil {
+	if err := s.committer.Checkpoint(ctx); err != nil {
 		s.closeDatabases()
 		return aside, err
 	}
@@ -68,13 +68,16 @@ func setAside(path string) (string, error) {
 }
 
 func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) error {
-	t := s.plainTx(ctx)
-	if err := s.restoreState(t, snap, p); err != nil {
+	err := s.committer.Alone(ctx, s.committer.Batch(), s.in(func(t *tx) error {
+		return s.writeState(t, snap)
+	}))
+	if err != nil {
 		return err
 	}
+	p("accounts", int64(len(snap.Accounts)), int64(len(snap.Accounts)))
 	r := &replay{}
 	done := int64(0)
-	err := s.blobs.Records(ctx, 0, func(rec blob.Record) error {
+	err = s.blobs.Records(ctx, 0, func(rec blob.Record) error {
 		r.batch = max(r.batch, rec.Batch, rec.Durable)
 		m, err := parseMeta(rec.Meta)
 		if err != nil {
@@ -88,42 +91,25 @@ func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) e
 			return nil
 		}
 		p("messages", done, 0)
-		return s.takeIn(t, r, false)
+		return s.takeIn(ctx, r, false)
 	})
 	if err != nil {
 		return err
 	}
 	p("messages", done, done)
-	return s.takeIn(t, r, true)
+	return s.takeIn(ctx, r, true)
 }
 
-// restoreState writes domains, accounts and settings in one transaction.
-func (s *Store) restoreState(t *tx, snap *snapshot, p store.Progress) error {
-	if err := s.committer.begin(t.ctx, true); err != nil {
-		return err
-	}
-	err := s.writeState(t, snap)
-	if err == nil {
-		_, err = s.committer.conn.ExecContext(t.ctx, "COMMIT")
-	}
-	if err != nil {
-		s.committer.rollback(t)
-		return err
-	}
-	t.touched = nil
-	p("accounts", int64(len(snap.Accounts)), int64(len(snap.Accounts)))
-	return nil
-}
-
+// writeState writes domains, accounts and settings.
 func (s *Store) writeState(t *tx, snap *snapshot) error {
 	for _, d := range snap.Domains {
-		if err := t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
+		if err := t.Exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
 			number(d.Main), d.Created.UnixMicro()); err != nil {
 			return err
 		}
 	}
 	for name, value := range snap.Settings {
-		if err := t.exec(`INSERT INTO setting (name, value) VALUES ($1, $2)`, name, value); err != nil {
+		if err := t.Exec(`INSERT INTO setting (name, value) VALUES ($1, $2)`, name, value); err != nil {
 			return err
 		}
 	}
@@ -139,13 +125,13 @@ func (s *Store) writeState(t *tx, snap *snapshot) error {
 		}
 	}
 	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
-	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account'`, next)
+	return t.Exec(`UPDATE state SET value = $1 WHERE name = 'account'`, next)
 }
 
 // laterValidity is a UIDVALIDITY for a mailbox that is above the one it had,
 // even if the clock was set back.
 func (t *tx) laterValidity(a *snapshotAccount, id mail.MailboxID) uint32 {
-	v := uint32(t.now.Unix())
+	v := uint32(t.Now.Unix())
 	for _, m := range a.Mailboxes {
 		if m.ID == id {
 			v = max(v, m.UIDValidity+1)
@@ -156,7 +142,7 @@ func (t *tx) laterValidity(a *snapshotAccount, id mail.MailboxID) uint32 {
 
 func (t *tx) restoreParts(a *snapshotAccount) error {
 	for _, c := range a.Credentials {
-		if err := t.exec(`INSERT INTO credential (account, kind, name, data, created)
+		if err := t.Exec(`INSERT INTO credential (account, kind, name, data, created)
 			VALUES ($1, $2, $3, $4, $5)`, int64(a.ID), c.Kind, c.Name, c.Data,
 			c.Created.UnixMicro()); err != nil {
 			return err
@@ -166,7 +152,7 @@ func (t *tx) restoreParts(a *snapshotAccount) error {
 		if m.ID == store.Inbox {
 			continue
 		}
-		if err := t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+		if err := t.Exec(`INSERT INTO mailbox (`+mailboxColumns+`)
 			VALUES ($1, $2, $3, $4, 1, 1, 0, 0, 0)`, int64(a.ID), int64(m.ID), m.Name,
 			int64(t.laterValidity(a, m.ID))); err != nil {
 			return err

@@ -137,7 +137,7 @@ func parseMeta(b []byte) (*recordMeta, error) {
 
 // insertBlob writes the one row that says where a body lies.
 func (t *tx) insertBlob(id mail.BlobID, loc blob.Location) error {
-	return t.exec(`INSERT INTO blob (id, volume, place, size, sum) VALUES ($1, $2, $3, $4, $5)
+	return t.Exec(`INSERT INTO blob (id, volume, place, size, sum) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO NOTHING`, int64(id), loc.Volume, loc.Offset, loc.Size, int64(loc.Sum))
 }
 
@@ -147,14 +147,14 @@ func (t *tx) insertTarget(m *recordMeta, r *recordTarget, format int, parsed []b
 	if prefix == nil {
 		prefix = []byte{} // nil would be NULL
 	}
-	err := t.exec(`INSERT INTO email (id, account, blob, refs, thread, received, sent, size, modseq,
+	err := t.Exec(`INSERT INTO email (id, account, blob, refs, thread, received, sent, size, modseq,
 		prefix, format, parsed) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		int64(r.email), int64(r.account), int64(m.blob), m.thread, m.received.UnixMicro(), m.sent,
 		r.size, int64(r.modseq), prefix, format, parsed)
 	if err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO entry (account, mailbox, uid, email, size, flags, modseq,
+	return t.Exec(`INSERT INTO entry (account, mailbox, uid, email, size, flags, modseq,
 		created, saved) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)`, int64(r.account),
 		int64(r.mailbox), int64(r.uid), int64(r.email), r.size, int64(r.flags), int64(r.modseq),
 		m.received.UnixMicro())

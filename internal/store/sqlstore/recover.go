@@ -30,17 +30,15 @@ type pendingRecord struct {
 // anything is served. A database that had forgotten a commit which was
 // flushed is not this one after a crash but an older one put in its place.
 func (s *Store) recover(ctx context.Context) error {
-	c := s.committer
-	if _, err := c.conn.ExecContext(ctx, `DELETE FROM lease`); err != nil {
+	conn, have := s.committer.Conn(), s.committer.Batch()
+	if _, err := conn.ExecContext(ctx, `DELETE FROM lease`); err != nil {
 		return err
 	}
-	have := c.batch
 	r := &replay{batch: have}
 	lost, err := s.lost(ctx)
 	if err != nil {
 		return err
 	}
-	t := s.plainTx(ctx)
 	restored := false
 	err = s.blobs.Records(ctx, have, func(rec blob.Record) error {
 		r.batch, r.durable = max(r.batch, rec.Batch), max(r.durable, rec.Durable)
@@ -52,7 +50,7 @@ func (s *Store) recover(ctx context.Context) error {
 				" (batch %d, they know %d): run \"postrider check --repair\", or serve"+
 				" with --accept-restore", have, r.durable))
 		case older && !restored:
-			if err := s.restoreMissing(t); err != nil {
+			if err := s.restoreMissing(ctx); err != nil {
 				return err
 			}
 			restored = true
@@ -65,13 +63,13 @@ func (s *Store) recover(ctx context.Context) error {
 		if len(r.records) < replayStep {
 			return nil
 		}
-		return s.takeIn(t, r, false)
+		return s.takeIn(ctx, r, false)
 	})
 	if err != nil {
 		return err
 	}
 	if r.durable > have {
-		if err := s.renewUIDValidity(t); err != nil {
+		if err := s.renewUIDValidity(ctx); err != nil {
 			return err
 		}
 	}
@@ -80,7 +78,7 @@ func (s *Store) recover(ctx context.Context) error {
 	}
 	// Also when there is nothing to take in: from here on the database is
 	// known to be durable, so that the volumes can tell an older one.
-	err = s.takeIn(t, r, true)
+	err = s.takeIn(ctx, r, true)
 	s.unowned = r.unowned
 	if s.unowned > 0 {
 		s.log.Error("the volumes have messages of accounts that are not known", "messages", s.unowned)
@@ -96,7 +94,7 @@ var errLost = mail.Errorf(mail.Damaged, "there is no database, or an empty one, 
 // lost, which is told at once.
 func (s *Store) lost(ctx context.Context) (bool, error) {
 	var n int
-	row := s.committer.conn.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM account) +
+	row := s.committer.Conn().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM account) +
 		(SELECT count(*) FROM domain)`)
 	if err := row.Scan(&n); err != nil || n > 0 {
 		return false, err
@@ -112,49 +110,26 @@ func (s *Store) lost(ctx context.Context) (bool, error) {
 // is known, when the store was opened.
 func (s *Store) Unowned() int64 { return s.unowned }
 
-// plainTx is a tx for work before the committer runs.
-func (s *Store) plainTx(ctx context.Context) *tx {
-	return &tx{c: s.committer, ctx: ctx, now: s.now(), blobs: s.blobs.Begin(0, 0)}
-}
-
 // takeIn commits the gathered records, flushed. Only the last step raises
 // the batch number: until then a second crash begins again, and rows that
 // are there already are passed over.
-func (s *Store) takeIn(t *tx, r *replay, last bool) error {
-	c := s.committer
-	if err := c.begin(t.ctx, true); err != nil {
-		return err
+func (s *Store) takeIn(ctx context.Context, r *replay, last bool) error {
+	batch := s.committer.Batch()
+	if last {
+		batch = r.batch
 	}
-	err := func() error {
+	err := s.committer.Alone(ctx, batch, s.in(func(t *tx) error {
 		for i := range r.records {
 			if err := s.redeliver(t, r, &r.records[i]); err != nil {
 				return err
 			}
 		}
 		// An account that is not known any more had its number all the same.
-		if err := t.exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`,
-			int64(r.account)); err != nil {
-			return err
-		}
-		batch := c.batch
-		if last {
-			batch = r.batch
-		}
-		return t.finish(batch, true)
-	}()
-	if err == nil {
-		_, err = c.conn.ExecContext(t.ctx, "COMMIT")
-	}
-	if err != nil {
-		c.rollback(t)
-		return err
-	}
+		return t.Exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`,
+			int64(r.account))
+	}))
 	r.records = r.records[:0]
-	t.touched, t.events = nil, nil
-	if last {
-		c.batch, c.held, c.durable = r.batch, r.batch, r.batch
-	}
-	return nil
+	return err
 }
 
 // redeliver makes the rows of one record, except those that are there.
@@ -205,7 +180,7 @@ func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte)
 		return false, err
 	}
 	var there, taken int
-	err = t.row(`SELECT (SELECT count(*) FROM email WHERE account = $1 AND id = $4),
+	err = t.Row(`SELECT (SELECT count(*) FROM email WHERE account = $1 AND id = $4),
 		(SELECT count(*) FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3)`,
 		int64(r.account), int64(r.mailbox), int64(r.uid), int64(r.email)).Scan(&there, &taken)
 	if err != nil || there > 0 {
@@ -227,17 +202,17 @@ func recoveredName(id mail.MailboxID) string { return fmt.Sprintf("Recovered-%d"
 func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (
 	*store.Mailbox, error) {
 	m := &store.Mailbox{Account: a, ID: id, Name: recoveredName(id),
-		UIDValidity: uint32(t.now.Unix()), UIDNext: 1, ModSeq: 1}
+		UIDValidity: uint32(t.Now.Unix()), UIDNext: 1, ModSeq: 1}
 	n.mailboxes[id] = m
-	return m, t.exec(`INSERT INTO mailbox (`+mailboxColumns+`)
+	return m, t.Exec(`INSERT INTO mailbox (`+mailboxColumns+`)
 		VALUES ($1, $2, $3, $4, 1, 1, 0, 0, 0)`, int64(a), int64(id), m.Name, int64(m.UIDValidity))
 }
 
 // renewUIDValidity gives every mailbox a new one: its numbers may have been
 // used for messages that this database does not know.
-func (s *Store) renewUIDValidity(t *tx) error {
-	_, err := s.committer.conn.ExecContext(t.ctx, `UPDATE mailbox SET uidvalidity =
-		CASE WHEN uidvalidity < $1 THEN $1 ELSE uidvalidity + 1 END`, t.now.Unix())
+func (s *Store) renewUIDValidity(ctx context.Context) error {
+	_, err := s.committer.Conn().ExecContext(ctx, `UPDATE mailbox SET uidvalidity =
+		CASE WHEN uidvalidity < $1 THEN $1 ELSE uidvalidity + 1 END`, s.now().Unix())
 	return err
 }
 

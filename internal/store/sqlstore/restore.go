@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -11,7 +12,7 @@ import (
 // newer state snapshot beside it has, so that the mail which the volumes
 // have for them finds its owners, and no number is given twice. What the
 // database knows itself stays as it is.
-func (s *Store) restoreMissing(t *tx) error {
+func (s *Store) restoreMissing(ctx context.Context) error {
 	snap, err := readSnapshot(s.cfg.Snapshot)
 	if errors.Is(err, os.ErrNotExist) || s.cfg.Snapshot == "" {
 		return nil
@@ -19,22 +20,14 @@ func (s *Store) restoreMissing(t *tx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.committer.begin(t.ctx, true); err != nil {
-		return err
-	}
-	if err = s.addMissing(t, snap); err == nil {
-		_, err = s.committer.conn.ExecContext(t.ctx, "COMMIT")
-	}
-	if err != nil {
-		s.committer.rollback(t)
-	}
-	t.touched = nil
-	return err
+	return s.committer.Alone(ctx, s.committer.Batch(), s.in(func(t *tx) error {
+		return s.addMissing(t, snap)
+	}))
 }
 
 func (s *Store) addMissing(t *tx, snap *snapshot) error {
 	for _, d := range snap.Domains {
-		if err := t.exec(`INSERT INTO domain (name, main, created) VALUES ($1, 0, $2)
+		if err := t.Exec(`INSERT INTO domain (name, main, created) VALUES ($1, 0, $2)
 			ON CONFLICT (name) DO NOTHING`, d.Name, d.Created.UnixMicro()); err != nil {
 			return err
 		}
@@ -59,13 +52,13 @@ func (s *Store) addMissing(t *tx, snap *snapshot) error {
 		s.log.Info("account restored from the state snapshot", "account", a.Address.String())
 	}
 	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
-	return t.exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`, next)
+	return t.Exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`, next)
 }
 
 // knows says whether the number or the address of an account is in use.
 func (t *tx) knows(a *snapshotAccount) (bool, error) {
 	var n int
-	err := t.row(`SELECT (SELECT count(*) FROM account WHERE id = $1 OR address = $2) +
+	err := t.Row(`SELECT (SELECT count(*) FROM account WHERE id = $1 OR address = $2) +
 		(SELECT count(*) FROM purge WHERE account = $1)`, int64(a.ID), a.Address.Key()).Scan(&n)
 	return n > 0, err
 }

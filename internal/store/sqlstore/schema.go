@@ -1,17 +1,5 @@
 package sqlstore
 
-import (
-	"context"
-	"database/sql"
-	"fmt"
-	"strings"
-
-	"postrider/internal/mail"
-)
-
-// schemaVersion is the newest schema this program knows: len(upgrades).
-const schemaVersion = 1
-
 // upgrades holds the statements that lead from each version to the next. A
 // step is never changed once released. Words in braces are filled in by the
 // dialect, so that both engines share one text.
@@ -63,49 +51,3 @@ var upgrades = [][]string{{
 		{clustered}`,
 	`CREATE TABLE trace (id {id}, time {int} NOT NULL, data {blob} NOT NULL)`,
 }}
-
-// migrate brings the schema to schemaVersion, step by step, each in a
-// transaction of its own. A newer schema is refused: an older program would
-// not keep its invariants.
-func migrate(ctx context.Context, c *sql.Conn, d dialect) error {
-	if _, err := c.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version
-		(version INTEGER NOT NULL)`); err != nil {
-		return err
-	}
-	var have sql.NullInt64
-	err := c.QueryRowContext(ctx, `SELECT max(version) FROM schema_version`).Scan(&have)
-	if err != nil {
-		return err
-	}
-	if have.Int64 > schemaVersion {
-		return mail.Errorf(mail.Conflict, fmt.Sprintf("the database has schema %d, this program"+
-			" knows %d: use the newer program that wrote it", have.Int64, schemaVersion))
-	}
-	for v := int(have.Int64); v < schemaVersion; v++ {
-		if err := upgrade(ctx, c, d, v); err != nil {
-			return fmt.Errorf("schema step %d: %w", v+1, err)
-		}
-	}
-	return nil
-}
-
-func upgrade(ctx context.Context, c *sql.Conn, d dialect, from int) error {
-	tx, err := c.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	fill := strings.NewReplacer(d.types()...)
-	for _, q := range upgrades[from] {
-		if _, err := tx.ExecContext(ctx, fill.Replace(q)); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM schema_version`); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO schema_version VALUES ($1)`, from+1); err != nil {
-		return err
-	}
-	return tx.Commit()
-}

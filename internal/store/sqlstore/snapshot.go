@@ -8,9 +8,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 )
@@ -48,7 +48,7 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 		return nil
 	}
 	s.keeper.lastSnap = s.now()
-	err := writeFile(s.cfg.Snapshot, func(w io.Writer) error {
+	err := durable.WriteFile(s.cfg.Snapshot, 0o600, func(w io.Writer) error {
 		out := bufio.NewWriterSize(w, 64<<10)
 		enc := json.NewEncoder(out)
 		snap := &snapshot{Version: snapshotVersion, Written: s.now(), LastID: s.ids.last.Load()}
@@ -185,33 +185,4 @@ func readSnapshot(path string) (*snapshot, error) {
 		return nil, &mail.Error{Kind: mail.Damaged, Text: "the state snapshot " + path, Err: err}
 	}
 	return snap, nil
-}
-
-// writeFile replaces a file so that a crash leaves the old one or the new
-// one: a temporary file beside it, flushed, renamed, directory flushed.
-func writeFile(path string, fill func(io.Writer) error) (err error) {
-	// A fixed name, so that a crash leaves one such file at most.
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := fill(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }

@@ -2,8 +2,8 @@
 // machine; what another engine needs differently stands in its dialect file.
 //
 // All writers go through one committer, which serves whoever waits in one
-// transaction: it runs their operations, flushes the volumes that hold the
-// bodies and the facts the rows need, and then commits. Readers have
+// transaction (package commit): it runs their operations, flushes the volumes
+// that hold the bodies and the facts the rows need, and then commits. Readers have
 // connections of their own and see committed rows only.
 //
 // Locking: Store.mu guards the pending traces and nothing else is taken
@@ -12,6 +12,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -24,8 +25,11 @@ import (
 	"time"
 
 	"postrider/internal/blob"
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
+	"postrider/internal/store/sqldb"
 )
 
 // A Config says where a store is and what it works with.
@@ -59,21 +63,20 @@ type Config struct {
 // A Store implements store.Store.
 type Store struct {
 	cfg       Config
-	dialect   dialect
+	dialect   sqldb.Dialect
 	blobs     blob.Store
 	log       *slog.Logger
 	now       func() time.Time
 	fatal     func(error)
-	write     *sql.DB
 	read      *sql.DB
-	committer *committer
+	committer *commit.Committer
+	tx        *tx
 	ids       idSource
 	directory directory
 	hub       hub
 	space     *spaceGuard
 	keeper    keeper
 	unowned   int64 // messages of nobody, found at start
-	maxLog    int64 // bytes
 
 	mu      sync.Mutex
 	traces  []pendingTrace
@@ -108,8 +111,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // open is Open without recovery and without goroutines.
 func open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{cfg: cfg, dialect: sqliteDialect{}, blobs: cfg.Blobs, log: cfg.Log, now: cfg.Now,
-		fatal: cfg.Fatal, maxLog: maxLogBytes, space: newSpaceGuard(filepath.Dir(cfg.Path))}
+	s := &Store{cfg: cfg, dialect: sqldb.SQLite{}, blobs: cfg.Blobs, log: cfg.Log, now: cfg.Now,
+		fatal: cfg.Fatal, space: newSpaceGuard(filepath.Dir(cfg.Path))}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -130,7 +133,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, s.explain(fmt.Errorf("database %s: %w", cfg.Path, err))
 	}
 	if fresh {
-		if err := syncDir(filepath.Dir(cfg.Path)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(cfg.Path)); err != nil {
 			s.closeDatabases()
 			return nil, err
 		}
@@ -142,39 +145,27 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 // for it.
 func (s *Store) explain(err error) error {
 	free, _, unknown := freeSpace(filepath.Dir(s.cfg.Path))
-	if s.dialect.full(err) || unknown == nil && free < minimumFree {
+	if s.dialect.Full(err) || unknown == nil && free < minimumFree {
 		return &mail.Error{Kind: mail.Full, Text: "the disk is full: make room and start again", Err: err}
 	}
 	return err
 }
 
 func (s *Store) connect(ctx context.Context) (err error) {
-	if s.write, err = s.dialect.open(s.cfg.Path, 1, writerCacheKB); err != nil {
-		return err
-	}
-	conn, err := s.write.Conn(ctx)
+	s.tx = &tx{s: s, cached: newCounterCache()}
+	s.committer, err = commit.Open(ctx, commit.Config{Path: s.cfg.Path, CacheKB: writerCacheKB,
+		Schema: upgrades, Dialect: s.dialect, Blobs: s.blobs, Owner: s.tx, Log: s.log, Now: s.now,
+		Fatal: s.fatal})
 	if err != nil {
 		return err
 	}
-	if err := migrate(ctx, conn, s.dialect); err != nil {
+	if s.read, err = s.dialect.Open(s.cfg.Path, readers, readerCacheKB); err != nil {
 		return err
 	}
-	if s.read, err = s.dialect.open(s.cfg.Path, readers, readerCacheKB); err != nil {
-		return err
-	}
-	c := &committer{s: s, conn: conn, stmts: map[string]*sql.Stmt{}, counters: newCounterCache(),
-		finished: make(chan struct{})}
-	c.wake = sync.NewCond(&c.mu)
-	s.committer = c
 	s.directory.init(s)
 	s.hub.init()
-	var batch, last int64
-	row := conn.QueryRowContext(ctx, `SELECT value FROM state WHERE name = 'batch'`)
-	if err := row.Scan(&batch); err != nil {
-		return err
-	}
-	c.batch, c.held = uint64(batch), uint64(batch)
-	err = conn.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM (
+	var last int64
+	err = s.committer.Conn().QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM (
 		SELECT max(id) AS id FROM email UNION ALL SELECT max(id) FROM blob
 		UNION ALL SELECT max(id) FROM trace
 		UNION ALL SELECT value FROM state WHERE name = 'id') AS used`).Scan(&last)
@@ -184,8 +175,9 @@ func (s *Store) connect(ctx context.Context) (err error) {
 
 // start begins to serve.
 func (s *Store) start() {
-	go s.committer.loop()
+	s.committer.Start()
 	if !s.cfg.Quiet {
+		s.committer.KeepCheckpoints()
 		s.keeper.start(s)
 	}
 }
@@ -200,16 +192,13 @@ func (s *Store) Close() error {
 			first = err
 		}
 	}
-	if s.committer.failure() == nil {
+	if s.committer.Failure() == nil {
 		keep(s.flushTraces())
 		keep(s.flushFetched())
 		keep(s.settle())
 	}
-	s.committer.stop()
+	s.committer.Stop()
 	keep(s.writeSnapshot(context.Background()))
-	if s.committer.failure() == nil {
-		s.lastCheckpoint()
-	}
 	s.hub.close()
 	keep(s.closeDatabases())
 	keep(s.blobs.Close())
@@ -218,40 +207,22 @@ func (s *Store) Close() error {
 
 // settle makes every commit so far durable.
 func (s *Store) settle() error {
-	return s.committer.do(inDatabase, false, func(*tx) error { return nil })
+	return s.do(commit.InDatabase, false, func(*tx) error { return nil })
 }
 
 func (s *Store) closeDatabases() error {
-	var first error
-	for _, db := range []*sql.DB{s.read, s.write} {
-		if db == nil {
-			continue
-		}
-		if s.committer != nil && db == s.write {
-			for _, st := range s.committer.stmts {
-				st.Close()
-			}
-			s.committer.conn.Close()
-		}
-		if err := db.Close(); err != nil && first == nil {
-			first = err
-		}
+	var first, second error
+	if s.committer != nil {
+		first = s.committer.Close()
 	}
-	return first
+	if s.read != nil {
+		second = s.read.Close()
+	}
+	return cmp.Or(first, second)
 }
 
 // Blobs implements store.Store.
 func (s *Store) Blobs() blob.Store { return s.blobs }
-
-// committed announces a batch: first to caches, then to listeners.
-func (s *Store) committed(t *tx) {
-	for _, f := range t.after {
-		f()
-	}
-	for id, modseq := range t.events {
-		s.hub.publish(store.Event{Account: id, ModSeq: modseq})
-	}
-}
 
 // An idSource draws rising numbers: milliseconds since 1970, then 20 bits
 // that count within one. They stay unique when the clock goes back, because
@@ -275,15 +246,6 @@ func (i *idSource) next() int64 {
 			return id
 		}
 	}
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return ignoreUnsupported(f.Sync())
 }
 
 // errNotFound is a shorthand.

@@ -6,6 +6,7 @@ import (
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
+	"postrider/internal/store/commit"
 )
 
 const (
@@ -24,8 +25,8 @@ func (s *Store) sweep(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		n := 0
-		err := s.committer.do(inDatabase, true, func(t *tx) (err error) {
-			n, err = t.sweepSome(t.now.Add(-keep))
+		err := s.do(commit.InDatabase, true, func(t *tx) (err error) {
+			n, err = t.sweepSome(t.Now.Add(-keep))
 			return err
 		})
 		if err != nil || n == 0 {
@@ -36,7 +37,7 @@ func (s *Store) sweep(ctx context.Context) error {
 }
 
 func (t *tx) sweepSome(before time.Time) (int, error) {
-	rows, err := t.rows(`SELECT blob FROM orphan WHERE since <= $1 ORDER BY blob LIMIT $2`,
+	rows, err := t.Rows(`SELECT blob FROM orphan WHERE since <= $1 ORDER BY blob LIMIT $2`,
 		before.UnixMicro(), sweepStep)
 	if err != nil {
 		return 0, err
@@ -57,12 +58,12 @@ func (t *tx) sweepSome(before time.Time) (int, error) {
 	for _, id := range ids {
 		// Most messages carry their body's number; the others are in the
 		// partial index.
-		if err := t.exec(`DELETE FROM blob WHERE id = $1
+		if err := t.Exec(`DELETE FROM blob WHERE id = $1
 			AND NOT EXISTS (SELECT 1 FROM email WHERE id = $1 AND blob = $1)
 			AND NOT EXISTS (SELECT 1 FROM email WHERE blob = $1 AND blob <> id)`, id); err != nil {
 			return 0, err
 		}
-		if err := t.exec(`DELETE FROM orphan WHERE blob = $1`, id); err != nil {
+		if err := t.Exec(`DELETE FROM orphan WHERE blob = $1`, id); err != nil {
 			return 0, err
 		}
 	}
@@ -176,9 +177,9 @@ func (s *Store) moveOut(ctx context.Context, volume int64) error {
 				return err
 			}
 		}
-		err = s.committer.do(inDatabase, true, func(t *tx) error {
+		err = s.do(commit.InDatabase, true, func(t *tx) error {
 			for i, id := range ids {
-				if err := t.exec(`UPDATE blob SET volume = $2, place = $3 WHERE id = $1`, int64(id),
+				if err := t.Exec(`UPDATE blob SET volume = $2, place = $3 WHERE id = $1`, int64(id),
 					moved[i].Volume, moved[i].Offset); err != nil {
 					return err
 				}

@@ -8,6 +8,7 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/commit"
 )
 
 // appendTrace writes a trace's row. JSON keeps it readable for ten years;
@@ -67,7 +68,7 @@ func parseTrace(at time.Time, data []byte) (*store.Trace, error) {
 }
 
 func (t *tx) insertTrace(id int64, at time.Time, data []byte) error {
-	return t.exec(`INSERT INTO trace (id, time, data) VALUES ($1, $2, $3)
+	return t.Exec(`INSERT INTO trace (id, time, data) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO NOTHING`, id, at.UnixMicro(), data)
 }
 
@@ -102,7 +103,7 @@ func (s *Store) flushTraces() error {
 		n := min(len(pending), 500)
 		some := pending[:n]
 		pending = pending[n:]
-		err := s.committer.do(volatile, true, func(t *tx) error {
+		err := s.do(commit.Volatile, true, func(t *tx) error {
 			for _, p := range some {
 				if err := t.insertTrace(p.id, p.at, p.data); err != nil {
 					return err

@@ -1,8 +1,8 @@
 //go:build !linux
 
-package sqlstore
+package commit
 
 import "context"
 
 // writeBack does nothing: only Linux can be asked.
-func (s *Store) writeBack(context.Context) {}
+func (c *Committer) writeBack(context.Context) {}

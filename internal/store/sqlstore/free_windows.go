@@ -2,10 +2,6 @@ package sqlstore
 
 import "golang.org/x/sys/windows"
 
-// ignoreUnsupported: Windows has no flush for directories; their changes
-// are journalled.
-func ignoreUnsupported(error) error { return nil }
-
 func freeSpace(dir string) (free, total int64, err error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {

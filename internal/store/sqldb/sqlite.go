@@ -1,4 +1,4 @@
-package sqlstore
+package sqldb
 
 import (
 	"context"
@@ -12,48 +12,28 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// A dialect is what two SQL engines cannot share.
-type dialect interface {
-	// types are pairs of words in braces and their meaning in upgrades.
-	types() []string
-	// open opens a pool of connections; the writer's has one.
-	open(path string, conns int, cacheKB int) (*sql.DB, error)
-	// begin is the statement that begins the committer's transaction.
-	begin() string
-	// sync chooses, before a transaction, whether its commit is flushed.
-	sync(ctx context.Context, c *sql.Conn, full bool) error
-	// checkpoint moves what was committed into the main file and reports
-	// whether everything committed before is now durable, and how long the
-	// log is. With restart it makes the log begin anew, for which it waits
-	// for readers, restartWait at most.
-	checkpoint(ctx context.Context, c *sql.Conn, restart bool) (all bool, logBytes int64,
-		err error)
-	// shrink gives back the memory of a connection that it can do without.
-	shrink(ctx context.Context, c *sql.Conn) error
-	// full says whether err tells of a full disk, after which a rollback
-	// leaves everything as it was.
-	full(err error) bool
-	// verify asks the engine itself whether its files are sound.
-	verify(ctx context.Context, c *sql.Conn) error
-}
-
 // idleTime is how long a connection without work is kept.
 const idleTime = time.Minute
 
 // pageSize is SQLite's default, in bytes.
 const pageSize = 4096
 
-// sqliteDialect keeps the database in one file with a write-ahead log.
-type sqliteDialect struct{}
+// SQLite keeps the database in one file with a write-ahead log. It
+// implements Dialect.
+type SQLite struct{}
 
-func (sqliteDialect) types() []string {
+var _ Dialect = SQLite{}
+
+// Types implements Dialect.
+func (SQLite) Types() []string {
 	return []string{
 		"{int}", "INTEGER", "{id}", "INTEGER PRIMARY KEY", "{blob}", "BLOB",
 		"{clustered}", "WITHOUT ROWID", "{emailid}", "INTEGER PRIMARY KEY", "{emailkey}", "",
 	}
 }
 
-func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
+// Open implements Dialect.
+func (SQLite) Open(path string, conns, cacheKB int) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		"journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(0)",
 		fmt.Sprintf("busy_timeout(%d)", busyMS), "foreign_keys(OFF)", "fullfsync(1)",
@@ -72,9 +52,14 @@ func (sqliteDialect) open(path string, conns, cacheKB int) (*sql.DB, error) {
 	return db, nil
 }
 
-func (sqliteDialect) begin() string { return "BEGIN IMMEDIATE" }
+// LogFile implements Dialect.
+func (SQLite) LogFile(path string) string { return path + "-wal" }
 
-func (sqliteDialect) sync(ctx context.Context, c *sql.Conn, full bool) error {
+// Begin implements Dialect.
+func (SQLite) Begin() string { return "BEGIN IMMEDIATE" }
+
+// Synchronous implements Dialect.
+func (SQLite) Synchronous(ctx context.Context, c *sql.Conn, full bool) error {
 	mode := "PRAGMA synchronous=NORMAL"
 	if full {
 		mode = "PRAGMA synchronous=FULL"
@@ -90,7 +75,8 @@ const (
 	restartWait = 20
 )
 
-func (sqliteDialect) checkpoint(ctx context.Context, c *sql.Conn, restart bool) (
+// Checkpoint implements Dialect.
+func (SQLite) Checkpoint(ctx context.Context, c *sql.Conn, restart bool) (
 	all bool, logBytes int64, err error) {
 	mode := "PRAGMA wal_checkpoint(PASSIVE)"
 	if restart {
@@ -111,17 +97,20 @@ func (sqliteDialect) checkpoint(ctx context.Context, c *sql.Conn, restart bool) 
 	return busy == 0 && log == done, log * pageSize, nil
 }
 
-func (sqliteDialect) shrink(ctx context.Context, c *sql.Conn) error {
+// Shrink implements Dialect.
+func (SQLite) Shrink(ctx context.Context, c *sql.Conn) error {
 	_, err := c.ExecContext(ctx, "PRAGMA shrink_memory")
 	return err
 }
 
-func (sqliteDialect) full(err error) bool {
+// Full implements Dialect.
+func (SQLite) Full(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
-func (sqliteDialect) verify(ctx context.Context, c *sql.Conn) error {
+// Verify implements Dialect.
+func (SQLite) Verify(ctx context.Context, c *sql.Conn) error {
 	var answer string
 	if err := c.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&answer); err != nil {
 		return err

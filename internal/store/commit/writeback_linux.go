@@ -1,4 +1,4 @@
-package sqlstore
+package commit
 
 import (
 	"context"
@@ -11,7 +11,11 @@ import (
 // writeBack has the system begin to write the log back while it grows.
 // Without it a checkpoint's flush finds a hundred megabytes to write, and
 // the flushes of deliveries wait behind them. It promises nothing.
-func (s *Store) writeBack(ctx context.Context) {
+func (c *Committer) writeBack(ctx context.Context) {
+	path := c.cfg.Dialect.LogFile(c.cfg.Path)
+	if path == "" {
+		return
+	}
 	tick := time.NewTicker(writeBackEvery)
 	defer tick.Stop()
 	var log *os.File
@@ -27,7 +31,7 @@ func (s *Store) writeBack(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		n := s.keeper.writes.Load()
+		n := c.logs.writes.Load()
 		if n == seen || n < fewWrites {
 			seen = n
 			continue
@@ -35,7 +39,7 @@ func (s *Store) writeBack(ctx context.Context) {
 		seen = n
 		if log == nil {
 			var err error
-			if log, err = os.Open(s.cfg.Path + "-wal"); err != nil {
+			if log, err = os.Open(path); err != nil {
 				return
 			}
 		}

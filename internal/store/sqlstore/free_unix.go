@@ -4,8 +4,6 @@ package sqlstore
 
 import "golang.org/x/sys/unix"
 
-func ignoreUnsupported(err error) error { return err }
-
 // freeSpace tells how many bytes an ordinary user may still write to the
 // file system of dir, and how large it is.
 func freeSpace(dir string) (free, total int64, err error) {
