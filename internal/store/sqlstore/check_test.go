@@ -199,23 +199,4 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// FuzzMeta decodes what may be anything.
-func FuzzMeta(f *testing.F) {
-	m := &recordMeta{blob: 5, sent: 7, thread: -3, trace: []byte("{}"),
-		targets: []recordTarget{{account: 1, mailbox: 1, uid: 2, email: 5, modseq: 9, size: 10,
-			prefix: []byte("Received: x\r\n")}}}
-	f.Add(m.append(nil))
-	f.Add([]byte{recordVersion})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseMeta(b)
-		if err != nil {
-			return
-		}
-		again, err := parseMeta(m.append(nil))
-		if err != nil || len(again.targets) != len(m.targets) || again.blob != m.blob {
-			t.Errorf("round trip: got %+v, %v; want %+v", again, err, m)
-		}
-	})
-}
-
 var _ store.Store = (*Store)(nil)

@@ -155,28 +155,6 @@ func TestRepairWhileServing(t *testing.T) {
 	storetest.Clean(t, s)
 }
 
-// TestAuditUsesIndexes: an audit that walked through all messages for every
-// account would never end on a large server.
-func TestAuditUsesIndexes(t *testing.T) {
-	s := openTest(t, t.TempDir(), quietly)
-	defer s.Close()
-	rows, err := s.read.Query(`EXPLAIN QUERY PLAN `+auditQuery, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, parent, unused int
-		var step string
-		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasPrefix(step, "SEARCH ") {
-			t.Errorf("the audit's plan has %q, want searches only", step)
-		}
-	}
-}
-
 // TestIDsNeverReturn deletes everything, sets the clock back and starts again.
 func TestIDsNeverReturn(t *testing.T) {
 	dir := t.TempDir()

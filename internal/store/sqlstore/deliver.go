@@ -7,6 +7,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/record"
 )
 
 // targetsPerOp keeps one delivery from holding the committer: a message for
@@ -47,39 +48,39 @@ type delivery struct {
 // refused is found out before anything is written.
 func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 	targets, results := d.Targets[from:to], all[from:to]
-	m := &recordMeta{blob: d.blob, received: d.Received, thread: d.Thread}
+	m := &record.Meta{Blob: d.blob, Received: d.Received, Thread: d.Thread}
 	if !d.Sent.IsZero() {
-		m.sent = d.Sent.Unix()
+		m.Sent = d.Sent.Unix()
 	}
-	m.targets = make([]recordTarget, 0, len(targets))
+	m.Targets = make([]record.Target, 0, len(targets))
 	for i := range targets {
 		r, err := d.place(t, &targets[i])
-		results[i] = store.Result{Email: r.email, UID: r.uid, Err: err}
+		results[i] = store.Result{Email: r.Email, UID: r.UID, Err: err}
 		if err == nil {
-			m.targets = append(m.targets, r)
+			m.Targets = append(m.Targets, r)
 		} else if mail.KindOf(err) == mail.Internal {
 			return err
 		}
 	}
 	if to == len(d.Targets) && d.Trace != nil {
 		d.judge(all)
-		m.trace = appendTrace(nil, d.Trace)
-		if err := t.insertTrace(d.traceID, d.Trace.Time, m.trace); err != nil {
+		m.Trace = appendTrace(nil, d.Trace)
+		if err := t.insertTrace(d.traceID, d.Trace.Time, m.Trace); err != nil {
 			return err
 		}
 	}
-	if len(m.targets) == 0 {
+	if len(m.Targets) == 0 {
 		return nil
 	}
-	loc, err := t.Blobs.Add(d.group(t, targets), d.Body, m.append(nil))
+	loc, err := t.Blobs.Add(d.group(t, targets), d.Body, m.Append(nil))
 	if err != nil {
 		return err
 	}
 	if err := t.insertBlob(d.blob, loc); err != nil {
 		return err
 	}
-	for i := range m.targets {
-		if err := t.insertTarget(m, &m.targets[i], d.Format, d.Parsed); err != nil {
+	for i := range m.Targets {
+		if err := t.insertTarget(m, &m.Targets[i], d.Format, d.Parsed); err != nil {
 			return err
 		}
 	}
@@ -88,47 +89,47 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 
 // place draws the numbers of one target and counts it, or says why it is
 // refused.
-func (d *delivery) place(t *tx, target *store.Target) (recordTarget, error) {
+func (d *delivery) place(t *tx, target *store.Target) (record.Target, error) {
 	a, err := t.account(d.s, target.Account)
 	if err != nil {
-		return recordTarget{}, err
+		return record.Target{}, err
 	}
 	if !a.Enabled {
-		return recordTarget{}, mail.Errorf(mail.Denied, "the account is disabled")
+		return record.Target{}, mail.Errorf(mail.Denied, "the account is disabled")
 	}
 	if len(target.Prefix) > store.MaxPrefix {
-		return recordTarget{}, mail.Errorf(mail.Invalid,
+		return record.Target{}, mail.Errorf(mail.Invalid,
 			fmt.Sprintf("the prefix is longer than %d bytes", store.MaxPrefix))
 	}
 	n, err := t.counters(target.Account)
 	if err != nil {
-		return recordTarget{}, err
+		return record.Target{}, err
 	}
 	size := int64(len(target.Prefix)) + d.Body.Size()
 	if a.Quota > 0 && !target.Grace && n.usage.Bytes+size > a.Quota {
-		return recordTarget{}, mail.Errorf(mail.OverQuota, "the mailbox is full")
+		return record.Target{}, mail.Errorf(mail.OverQuota, "the mailbox is full")
 	}
 	box, err := t.mailbox(n, target.Account, max(target.Mailbox, store.Inbox))
 	if err != nil {
-		return recordTarget{}, err
+		return record.Target{}, err
 	}
-	r := recordTarget{account: target.Account, mailbox: box.ID, uid: box.UIDNext,
-		email: d.emailID(), flags: target.Flags, size: size, prefix: target.Prefix}
-	r.modseq = t.change(n, box)
+	r := record.Target{Account: target.Account, Mailbox: box.ID, UID: box.UIDNext,
+		Email: d.emailID(), Flags: target.Flags, Size: size, Prefix: target.Prefix}
+	r.ModSeq = t.change(n, box)
 	count(&n.usage, box, &r)
 	return r, nil
 }
 
 // count adds a message to the counters.
-func count(u *store.Usage, box *store.Mailbox, r *recordTarget) {
-	box.UIDNext = max(box.UIDNext, r.uid+1)
+func count(u *store.Usage, box *store.Mailbox, r *record.Target) {
+	box.UIDNext = max(box.UIDNext, r.UID+1)
 	box.Messages++
-	box.Bytes += r.size
-	if r.flags&mail.Seen == 0 {
+	box.Bytes += r.Size
+	if r.Flags&mail.Seen == 0 {
 		box.Unseen++
 	}
 	u.Messages++
-	u.Bytes += r.size
+	u.Bytes += r.Size
 }
 
 // emailID draws the number of a message. The first one of a blob takes the

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"postrider/internal/store/commit"
 )
 
 // How often the keeper does what.
@@ -23,14 +21,12 @@ type keeper struct {
 	changed  atomic.Bool // the snapshot is out of date
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
-	volumes  map[int64]time.Time // when each was first seen sealed
 	lastSnap time.Time
 }
 
 func (k *keeper) start(s *Store) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
-	k.volumes = map[int64]time.Time{}
 	k.snapshotSoon() // what a crash kept from being written
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
@@ -89,35 +85,6 @@ func (s *Store) keepTidy(ctx context.Context) {
 }
 
 // Tidy removes what nothing refers to any more: mail of removed accounts,
-// old traces, bodies without messages, thin volumes. It runs in small steps
-// after everybody who waits; the background calls it hourly.
-func (s *Store) Tidy(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{
-		s.purge, s.expireTraces, s.sweep, s.compact} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// expireTraces removes traces that are old enough.
-func (s *Store) expireTraces(ctx context.Context) error {
-	if s.cfg.TraceKeep == nil || s.cfg.TraceKeep() <= 0 {
-		return nil
-	}
-	// Ids carry the time, so the oldest are found without an index.
-	before := s.now().Add(-s.cfg.TraceKeep()).UnixMilli() << 20
-	for ctx.Err() == nil {
-		var n int64
-		err := s.do(commit.Volatile, true, func(t *tx) (err error) {
-			n, err = t.Changed(`DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE id < $1
-				ORDER BY id LIMIT 200)`, before)
-			return err
-		})
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-	return ctx.Err()
-}
+// old traces, bodies without messages, thin volumes. The background calls it
+// hourly.
+func (s *Store) Tidy(ctx context.Context) error { return s.broom.Run(ctx) }

@@ -13,6 +13,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/tidy"
 )
 
 // Usage implements store.Store.
@@ -253,20 +254,5 @@ func (t *tx) expunge(n *counters, box *store.Mailbox, uid mail.UID) error {
 	}
 	n.usage.Messages--
 	n.usage.Bytes -= size
-	return t.dropEmail(box.Account, email, blobID)
-}
-
-// dropEmail removes a message's row; the body is left to the sweep, so that
-// a reader that is sending it does not lose it.
-func (t *tx) dropEmail(a mail.AccountID, email, blobID int64) error {
-	if err := t.Exec(`DELETE FROM email WHERE account = $1 AND id = $2`, int64(a), email); err != nil {
-		return err
-	}
-	return t.orphan(blobID)
-}
-
-// orphan notes that a body may be without messages from now on.
-func (t *tx) orphan(blobID int64) error {
-	return t.Exec(`INSERT INTO orphan (blob, since) VALUES ($1, $2)
-		ON CONFLICT (blob) DO UPDATE SET since = excluded.since`, blobID, t.Now.UnixMicro())
+	return tidy.DropEmail(t.Tx, box.Account, email, blobID)
 }

@@ -10,6 +10,7 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/record"
 )
 
 // Rebuild makes a new database from the volumes and the state snapshot. The
@@ -79,7 +80,7 @@ func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) e
 	done := int64(0)
 	err = s.blobs.Records(ctx, 0, func(rec blob.Record) error {
 		r.batch = max(r.batch, rec.Batch, rec.Durable)
-		m, err := parseMeta(rec.Meta)
+		m, err := record.Parse(rec.Meta)
 		if err != nil {
 			s.log.Error("a volume record cannot be read", "volume", rec.Body.Volume,
 				"offset", rec.Body.Offset)

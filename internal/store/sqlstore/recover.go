@@ -7,6 +7,9 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/store"
+	"postrider/internal/store/audit"
+	"postrider/internal/store/record"
+	"postrider/internal/store/tidy"
 )
 
 // replayStep is how many records one transaction of a replay takes in.
@@ -22,7 +25,7 @@ type replay struct {
 }
 
 type pendingRecord struct {
-	meta *recordMeta
+	meta *record.Meta
 	body blob.Location
 }
 
@@ -55,7 +58,7 @@ func (s *Store) recover(ctx context.Context) error {
 			}
 			restored = true
 		}
-		m, err := parseMeta(rec.Meta)
+		m, err := record.Parse(rec.Meta)
 		if err != nil {
 			return &mail.Error{Kind: mail.Damaged, Text: "a volume record cannot be read", Err: err}
 		}
@@ -135,46 +138,46 @@ func (s *Store) takeIn(ctx context.Context, r *replay, last bool) error {
 // redeliver makes the rows of one record, except those that are there.
 func (s *Store) redeliver(t *tx, r *replay, p *pendingRecord) error {
 	m, body := p.meta, p.body
-	if err := t.insertBlob(m.blob, body); err != nil {
+	if err := t.insertBlob(m.Blob, body); err != nil {
 		return err
 	}
-	s.ids.start(max(s.ids.last.Load(), int64(m.blob)), s.now)
+	s.ids.start(max(s.ids.last.Load(), int64(m.Blob)), s.now)
 	format, parsed := s.reparse(body)
 	used := false
-	for i := range m.targets {
-		there, err := t.retarget(m, &m.targets[i], format, parsed)
+	for i := range m.Targets {
+		there, err := t.retarget(m, &m.Targets[i], format, parsed)
 		if err != nil {
 			return err
 		}
 		used = used || there
-		r.account = max(r.account, m.targets[i].account)
-		s.ids.start(max(s.ids.last.Load(), int64(m.targets[i].email)), s.now)
+		r.account = max(r.account, m.Targets[i].Account)
+		s.ids.start(max(s.ids.last.Load(), int64(m.Targets[i].Email)), s.now)
 	}
 	if !used {
 		r.unowned++
-		if err := t.orphan(int64(m.blob)); err != nil {
+		if err := tidy.Orphan(t.Tx, int64(m.Blob)); err != nil {
 			return err
 		}
 	}
-	if len(m.trace) == 0 {
+	if len(m.Trace) == 0 {
 		return nil
 	}
-	return t.insertTrace(s.ids.next(), m.received, m.trace)
+	return t.insertTrace(s.ids.next(), m.Received, m.Trace)
 }
 
 // retarget makes the rows of a message in a mailbox, and says whether it is
 // there afterwards.
-func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte) (bool, error) {
-	n, err := t.counters(r.account)
+func (t *tx) retarget(m *record.Meta, r *record.Target, format int, parsed []byte) (bool, error) {
+	n, err := t.counters(r.Account)
 	if mail.KindOf(err) == mail.NotFound {
 		return false, nil // the account was removed since, or is not in the snapshot
 	}
 	if err != nil {
 		return false, err
 	}
-	box, err := t.mailbox(n, r.account, r.mailbox)
+	box, err := t.mailbox(n, r.Account, r.Mailbox)
 	if mail.KindOf(err) == mail.NotFound {
-		box, err = t.recoveredMailbox(n, r.account, r.mailbox)
+		box, err = t.recoveredMailbox(n, r.Account, r.Mailbox)
 	}
 	if err != nil {
 		return false, err
@@ -182,26 +185,24 @@ func (t *tx) retarget(m *recordMeta, r *recordTarget, format int, parsed []byte)
 	var there, taken int
 	err = t.Row(`SELECT (SELECT count(*) FROM email WHERE account = $1 AND id = $4),
 		(SELECT count(*) FROM entry WHERE account = $1 AND mailbox = $2 AND uid = $3)`,
-		int64(r.account), int64(r.mailbox), int64(r.uid), int64(r.email)).Scan(&there, &taken)
+		int64(r.Account), int64(r.Mailbox), int64(r.UID), int64(r.Email)).Scan(&there, &taken)
 	if err != nil || there > 0 {
 		return there > 0, err
 	}
 	if taken > 0 { // by a message that the volumes do not know of
-		r.uid = box.UIDNext
+		r.UID = box.UIDNext
 	}
 	t.change(n, box)
-	n.usage.ModSeq = max(n.usage.ModSeq, r.modseq)
-	box.ModSeq = max(box.ModSeq, r.modseq)
+	n.usage.ModSeq = max(n.usage.ModSeq, r.ModSeq)
+	box.ModSeq = max(box.ModSeq, r.ModSeq)
 	count(&n.usage, box, r)
 	return true, t.insertTarget(m, r, format, parsed)
 }
 
-func recoveredName(id mail.MailboxID) string { return fmt.Sprintf("Recovered-%d", id) }
-
 // recoveredMailbox makes a mailbox whose name is not known any more.
 func (t *tx) recoveredMailbox(n *counters, a mail.AccountID, id mail.MailboxID) (
 	*store.Mailbox, error) {
-	m := &store.Mailbox{Account: a, ID: id, Name: recoveredName(id),
+	m := &store.Mailbox{Account: a, ID: id, Name: audit.RecoveredName(id),
 		UIDValidity: uint32(t.Now.Unix()), UIDNext: 1, ModSeq: 1}
 	n.mailboxes[id] = m
 	return m, t.Exec(`INSERT INTO mailbox (`+mailboxColumns+`)

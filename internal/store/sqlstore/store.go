@@ -30,6 +30,7 @@ import (
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
 	"postrider/internal/store/sqldb"
+	"postrider/internal/store/tidy"
 )
 
 // A Config says where a store is and what it works with.
@@ -76,6 +77,7 @@ type Store struct {
 	hub       hub
 	space     *spaceGuard
 	keeper    keeper
+	broom     *tidy.Broom
 	unowned   int64 // messages of nobody, found at start
 
 	mu      sync.Mutex
@@ -162,6 +164,8 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if s.read, err = s.dialect.Open(s.cfg.Path, readers, readerCacheKB); err != nil {
 		return err
 	}
+	s.broom = tidy.New(tidy.Config{Committer: s.committer, Read: s.read, Blobs: s.blobs, Log: s.log,
+		Now: s.now, OrphanKeep: s.cfg.OrphanKeep, TraceKeep: s.cfg.TraceKeep})
 	s.directory.init(s)
 	s.hub.init()
 	var last int64

@@ -1,0 +1,297 @@
+// Package audit proves the invariants of a store: UIDs rise, counts match,
+// references lead somewhere, every body is there with its checksum. It runs on
+// close in every test, and as "postrider check" for people.
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"postrider/internal/blob"
+	"postrider/internal/mail"
+	"postrider/internal/store"
+	"postrider/internal/store/commit"
+	"postrider/internal/store/sqldb"
+	"postrider/internal/store/tidy"
+)
+
+// A Config says what is audited.
+type Config struct {
+	Path      string // of the database, for messages
+	Read      *sql.DB
+	Dialect   sqldb.Dialect
+	Committer *commit.Committer
+	Blobs     blob.Store
+	// Location is where a body lies now.
+	Location func(mail.BlobID) (blob.Location, error)
+	// Write writes the counters that are kept in memory, Forget drops those
+	// of an account; both within an operation of the committer.
+	Write  func() error
+	Forget func(mail.AccountID)
+}
+
+// RecoveredName is the name of a mailbox whose own is not known any more.
+func RecoveredName(id mail.MailboxID) string { return fmt.Sprintf("Recovered-%d", id) }
+
+// pageRows bounds one read transaction.
+const pageRows = 500
+
+// A checker walks the whole store and collects what is wrong.
+type checker struct {
+	cfg      Config
+	ctx      context.Context
+	repair   bool
+	progress store.Progress
+	problems []store.Problem
+	newest   int64                    // the highest email id when the check began
+	emails   map[mail.AccountID]int64 // up to newest, that entries led to
+}
+
+// maxProblems bounds what Check reports; a store with more is to be rebuilt.
+const maxProblems = 10_000
+
+// Check walks through everything, and with repair mends what can be mended.
+// It may run while the store serves: each account is looked at in one read
+// transaction of its own.
+func Check(ctx context.Context, cfg Config, repair bool, p store.Progress) (
+	[]store.Problem, error) {
+	if p == nil {
+		p = func(string, int64, int64) {}
+	}
+	k := &checker{cfg: cfg, ctx: ctx, repair: repair, progress: p,
+		emails: map[mail.AccountID]int64{}}
+	err := cfg.Read.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM email`).Scan(&k.newest)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func() error{k.engine, k.accounts, k.unlisted, k.strays, k.bodies} {
+		if err := step(); err != nil {
+			return k.problems, err
+		}
+	}
+	return k.problems, ctx.Err()
+}
+
+func (k *checker) found(repaired bool, where, format string, args ...any) {
+	if len(k.problems) < maxProblems {
+		k.problems = append(k.problems,
+			store.Problem{What: fmt.Sprintf(format, args...), Where: where, Repaired: repaired})
+	}
+}
+
+// engine asks the database about its own files.
+func (k *checker) engine() error {
+	conn, err := k.cfg.Read.Conn(k.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := k.cfg.Dialect.Verify(k.ctx, conn); err != nil {
+		k.found(false, k.cfg.Path, "the database file is damaged: %v", err)
+	}
+	return nil
+}
+
+// accounts proves the counters and references of every account.
+func (k *checker) accounts() error {
+	var total int64
+	err := k.cfg.Read.QueryRowContext(k.ctx, `SELECT count(*) FROM drop_usage`).Scan(&total)
+	if err != nil {
+		return err
+	}
+	after, done := int64(0), int64(0)
+	for {
+		ids, err := k.ids(`SELECT account FROM drop_usage WHERE account > $1
+			ORDER BY account LIMIT $2`, after)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := k.account(mail.AccountID(id)); err != nil {
+				return err
+			}
+			after = id
+			done++
+		}
+		k.progress("accounts", done, total)
+	}
+}
+
+func (k *checker) ids(query string, after int64) ([]int64, error) {
+	rows, err := k.cfg.Read.QueryContext(k.ctx, query, after, pageRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// unlisted finds messages that no mailbox has. All messages are counted by
+// account in one pass; only where there are more than the entries led to are
+// they looked at one by one.
+func (k *checker) unlisted() error {
+	counts := map[mail.AccountID]int64{}
+	after, n := int64(-1<<63), pageRows
+	for n == pageRows {
+		rows, err := k.cfg.Read.QueryContext(k.ctx, `SELECT id, account FROM email
+			WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`, after, k.newest, pageRows)
+		if err != nil {
+			return err
+		}
+		for n = 0; rows.Next(); n++ {
+			var account mail.AccountID
+			if err := rows.Scan(&after, &account); err != nil {
+				rows.Close()
+				return err
+			}
+			counts[account]++
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+	}
+	for account, n := range counts {
+		if led, ok := k.emails[account]; ok && n > led {
+			if err := k.unlistedOf(account); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (k *checker) unlistedOf(id mail.AccountID) error {
+	type stray struct{ email, blob int64 }
+	var list []stray
+	read := func(x auditor) error {
+		list = nil
+		rows, err := x.QueryContext(k.ctx, `SELECT id, blob FROM email WHERE account = $1
+			AND id NOT IN (SELECT email FROM entry WHERE account = $1)`, int64(id))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s stray
+			if err := rows.Scan(&s.email, &s.blob); err != nil {
+				return err
+			}
+			list = append(list, s)
+		}
+		return rows.Err()
+	}
+	err := read(k.cfg.Read)
+	if err == nil && len(list) > 0 && k.repair {
+		err = k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+			if err := read(t.Conn()); err != nil {
+				return err
+			}
+			for _, s := range list {
+				if err := tidy.DropEmail(t, id, s.email, s.blob); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for _, s := range list {
+		k.found(k.repair, fmt.Sprintf("account %d email %s", id, mail.EmailID(s.email)),
+			"no mailbox has the message")
+	}
+	return err
+}
+
+// strays finds messages of accounts that are neither there nor being purged.
+func (k *checker) strays() error {
+	rows, err := k.cfg.Read.QueryContext(k.ctx, `SELECT DISTINCT account FROM mailbox
+		WHERE account NOT IN (SELECT id FROM account) AND account NOT IN (SELECT account FROM purge)`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		k.found(k.repair, fmt.Sprintf("account %d", id), "mail of an account that does not exist")
+		if k.repair {
+			err := k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+				return t.Exec(`INSERT INTO purge (account) VALUES ($1) ON CONFLICT DO NOTHING`, id)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// bodies reads every body and compares its checksum.
+func (k *checker) bodies() error {
+	var total int64
+	if err := k.cfg.Read.QueryRowContext(k.ctx, `SELECT count(*) FROM blob`).Scan(&total); err != nil {
+		return err
+	}
+	after, done := int64(-1<<63), int64(0)
+	for {
+		ids, locs, err := k.bodyPage(after)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for i, id := range ids {
+			if err := k.cfg.Blobs.Verify(k.ctx, locs[i]); err != nil {
+				if k.ctx.Err() != nil {
+					return k.ctx.Err()
+				}
+				if k.gone(id, locs[i]) {
+					continue
+				}
+				k.found(false, fmt.Sprintf("volume %d offset %d", locs[i].Volume, locs[i].Offset),
+					"the body %d cannot be read as it was written: %v", id, err)
+			}
+			after = id
+			done++
+		}
+		k.progress("bodies", done, total)
+	}
+}
+
+// gone says whether a body was moved or removed since its row was read.
+func (k *checker) gone(id int64, was blob.Location) bool {
+	now, err := k.cfg.Location(mail.BlobID(id))
+	return err != nil || now != was && k.cfg.Blobs.Verify(k.ctx, now) == nil
+}
+
+func (k *checker) bodyPage(after int64) (ids []int64, locs []blob.Location, err error) {
+	rows, err := k.cfg.Read.QueryContext(k.ctx, `SELECT id, volume, place, size, sum FROM blob
+		WHERE id > $1 ORDER BY id LIMIT $2`, after, pageRows)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, sum int64
+		var l blob.Location
+		if err := rows.Scan(&id, &l.Volume, &l.Offset, &l.Size, &sum); err != nil {
+			return nil, nil, err
+		}
+		l.Sum = uint32(sum)
+		ids, locs = append(ids, id), append(locs, l)
+	}
+	return ids, locs, rows.Err()
+}

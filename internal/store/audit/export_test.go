@@ -1,0 +1,4 @@
+package audit
+
+// EntryQuery is what an audit asks for each account.
+const EntryQuery = auditQuery
