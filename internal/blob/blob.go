@@ -75,7 +75,7 @@ type Batch interface {
 type Volume struct {
 	Number int64
 	Group  int
-	Size   int64 // bytes on disk
+	Size   int64 // bytes on disk, if nothing were packed: as the Locations have it
 	Sealed bool  // nothing is added any more
 }
 
@@ -106,7 +106,8 @@ type Store interface {
 	// Volumes lists what there is.
 	Volumes() []Volume
 	// Move copies the record at loc to another volume, flushed, and says
-	// where its body is now. Batch numbers and meta are kept.
+	// where its body is now. Batch numbers and meta are kept. The engine may
+	// pack the body; it reads as before.
 	Move(ctx context.Context, loc Location) (Location, error)
 	// Remove deletes a sealed volume once no reader has it open.
 	Remove(ctx context.Context, number int64) error

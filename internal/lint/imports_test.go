@@ -15,6 +15,7 @@ var floors = map[string]int{
 	"mail":    0,
 
 	"blob":      1,
+	"blob/pack": 1,
 	"blob/vfs":  1,
 	"certs":     1,
 	"datadir":   1,
@@ -91,7 +92,7 @@ var modules = map[string][]string{
 	"store/commit":   {"golang.org/x/sys"},
 	"store/sqldb":    {"modernc.org/sqlite"},
 	"store/sqlstore": {"golang.org/x/sys"},
-	"blob/volume":    {"github.com/klauspost/compress", "golang.org/x/sys"},
+	"blob/pack":      {"github.com/klauspost/compress"},
 	"cmd/postrider":  {"golang.org/x/sys", "golang.org/x/term"},
 }
 

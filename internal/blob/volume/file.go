@@ -3,11 +3,13 @@ package volume
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	"postrider/internal/blob"
+	"postrider/internal/blob/pack"
 	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
 )
@@ -21,6 +23,7 @@ type file struct {
 	path   string
 
 	size   atomic.Int64  // of what counts: the head and whole records, flushed
+	saved  atomic.Int64  // how many bytes less that is because bodies are packed
 	batch  atomic.Uint64 // the largest batch number in it
 	sealed atomic.Bool   // nothing is added any more, at least by this process
 
@@ -39,6 +42,10 @@ func (f *file) has(offset, size int64) bool {
 	return offset >= headSize+recordSize && size >= 0 && size <= f.size.Load() &&
 		offset <= f.size.Load()-size
 }
+
+// mayPack says whether bodies in it may be packed; also of a file that has
+// lost all that tells its kind.
+func (f *file) mayPack() bool { return f.kind == movedFile || f.tag == 0 }
 
 // handles keeps files open: those in use, and some that were used lately.
 type handles struct {
@@ -230,6 +237,7 @@ type reader struct {
 	handle vfs.File
 	off    int64
 	size   int64
+	packed *pack.Reader // nil if the body is plain
 }
 
 // Open implements blob.Store.
@@ -248,15 +256,53 @@ func (s *Store) reader(loc blob.Location) (*reader, error) {
 	if f == nil {
 		return nil, notThere(loc.Volume)
 	}
-	if !f.has(loc.Offset, loc.Size) {
-		return nil, mail.Errorf(mail.Damaged,
-			fmt.Sprintf("volume %d has no %d bytes at %d", loc.Volume, loc.Size, loc.Offset))
+	packs := f.mayPack()
+	if !f.has(loc.Offset, loc.Size) && !(packs && loc.Size > 0 && f.has(loc.Offset, 0)) {
+		return nil, noBody(loc)
 	}
 	h, err := s.handles.acquire(f)
 	if err != nil {
 		return nil, err
 	}
-	return &reader{s: s, f: f, handle: h, off: loc.Offset, size: loc.Size}, nil
+	r := &reader{s: s, f: f, handle: h, off: loc.Offset, size: loc.Size}
+	if packs {
+		if err := r.find(loc); err != nil {
+			_ = r.Close() // returns nil
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// find asks the header whether the body is packed. If the header is broken,
+// the checksum must tell that the body is there as it is.
+func (r *reader) find(loc blob.Location) error {
+	var b [recordSize]byte
+	if _, err := r.handle.ReadAt(b[:], loc.Offset-recordSize); err != nil {
+		return ioError("read", r.f.path, err)
+	}
+	tag := r.f.tag
+	if tag == 0 {
+		tag = le.Uint64(b[:])
+	}
+	h, ok := decode(b[:], tag, r.f.size.Load()-loc.Offset+recordSize)
+	switch {
+	case !ok && r.f.has(loc.Offset, loc.Size):
+		return r.verify(context.Background(), loc.Sum)
+	case !ok || h.kind != kindMessage && h.kind != kindBody || h.body != loc.Size:
+		return noBody(loc)
+	case h.flags&flagPacked == 0:
+		return nil
+	}
+	n, _ := h.stored()
+	p, err := r.s.codec.Open(io.NewSectionReader(r.handle, r.off, n), n, r.size)
+	r.packed = p
+	return err
+}
+
+func noBody(loc blob.Location) error {
+	return mail.Errorf(mail.Damaged,
+		fmt.Sprintf("volume %d has no body of %d bytes at %d", loc.Volume, loc.Size, loc.Offset))
 }
 
 // Size implements blob.Reader.
@@ -264,7 +310,19 @@ func (r *reader) Size() int64 { return r.size }
 
 // ReadAt implements blob.Reader.
 func (r *reader) ReadAt(p []byte, off int64) (int, error) {
+	if r.packed != nil {
+		return r.packed.ReadAt(p, off)
+	}
 	return readWithin(r.handle, r.off, r.size, p, off)
+}
+
+// WriteTo implements io.WriterTo: it writes the whole body.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	if r.packed != nil {
+		return r.packed.WriteTo(w)
+	}
+	return io.CopyBuffer(w, io.NewSectionReader(r, 0, r.size),
+		make([]byte, min(max(r.size, 1), copySize)))
 }
 
 // Close implements blob.Reader; more than once does nothing.

@@ -34,8 +34,11 @@ const (
 	kindCut                  // an unconfirmed batch that could not be cut off
 )
 
-// flagMoved marks a record that lay elsewhere first; origin says where.
-const flagMoved = 1
+// The flags of a record.
+const (
+	flagMoved  = 1 << iota // it lay elsewhere first; origin says where
+	flagPacked             // its body is packed; ref says in what
+)
 
 // castagnoli is computed by the processor where it can.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -50,10 +53,10 @@ type header struct {
 	kind    uint8
 	flags   uint8
 	meta    uint32 // bytes
-	body    int64  // bytes; of a reference, those of the body elsewhere
+	body    int64  // plain bytes; of a reference, those of the body elsewhere
 	batch   uint64
 	durable uint64
-	ref     place // of a reference or a cut
+	ref     place // of a reference or a cut; see stored
 	origin  place // of a moved record
 	bodySum uint32
 	metaSum uint32
@@ -64,10 +67,28 @@ func (h *header) size() int64 {
 	return recordSize + h.inline() + int64(h.meta)
 }
 
-// inline is how many bytes of body follow the header.
+// inline is how many bytes follow the header as its body.
 func (h *header) inline() int64 {
-	if h.kind == kindMessage || h.kind == kindBody {
-		return h.body
+	n, _ := h.stored()
+	return n
+}
+
+// stored is how many bytes follow the header as its body, and their checksum:
+// those of the body, or of what it is packed in.
+func (h *header) stored() (size int64, sum uint32) {
+	switch {
+	case h.kind != kindMessage && h.kind != kindBody:
+		return 0, 0
+	case h.flags&flagPacked != 0:
+		return h.ref.offset, uint32(h.ref.volume)
+	}
+	return h.body, h.bodySum
+}
+
+// saved is how many bytes less the record takes because its body is packed.
+func (h *header) saved() int64 {
+	if n, _ := h.stored(); n > 0 {
+		return h.body - n
 	}
 	return 0
 }
@@ -110,7 +131,8 @@ func decode(b []byte, tag uint64, room int64) (header, bool) {
 		metaSum: le.Uint32(b[76:]),
 	}
 	ok := h.kind >= kindMessage && h.kind <= kindCut && b[10] == 0 && b[11] == 0 &&
-		h.meta <= maxMeta && h.body >= 0 && h.inline() <= room && h.size() <= room
+		h.meta <= maxMeta && h.body >= 0 && h.inline() >= 0 && h.inline() <= room &&
+		h.size() <= room
 	return h, ok
 }
 

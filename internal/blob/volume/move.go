@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"postrider/internal/blob"
@@ -46,6 +45,7 @@ type copied struct {
 	w     *writer
 	first int64 // of the first record copied
 	end   int64
+	saved int64
 	batch uint64
 }
 
@@ -97,48 +97,108 @@ func (s *Store) appendCopy(ctx context.Context, c *copied, f *file, rec *found) 
 		h.flags |= flagMoved
 		h.origin = place{f.number, rec.bodyAt()}
 	}
-	at := c.end + recordSize
-	sum := crc32.Checksum(nil, castagnoli)
-	buf := make([]byte, min(h.inline(), 256<<10))
-	for off := int64(0); off < h.inline(); {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b := buf[:min(int64(len(buf)), h.inline()-off)]
-		if _, err := io.ReadFull(io.NewSectionReader(rec.sc.r, rec.bodyAt()+off,
-			int64(len(b))), b); err != nil {
-			return ioError("read", f.path, err)
-		}
-		sum = crc32.Update(sum, castagnoli, b)
-		if _, err := c.w.handle.WriteAt(b, at+off); err != nil {
-			return ioError("write", c.w.f.path, err)
-		}
-		off += int64(len(b))
-		if off%writeOutEvery == 0 {
-			if err := c.w.handle.WriteOut(at+off-writeOutEvery, writeOutEvery, true); err != nil {
-				return ioError("write out", c.w.f.path, err)
-			}
-		}
+	if err := s.appendBody(ctx, c, f, rec, &h); err != nil {
+		return err
 	}
 	meta, ok, err := rec.metaBytes()
 	if err != nil {
 		return ioError("read", f.path, err)
 	}
-	if !ok || h.inline() > 0 && sum != h.bodySum {
-		return mail.Errorf(mail.Damaged,
-			fmt.Sprintf("the record at %d in volume %d is broken", rec.at, f.number))
+	if !ok {
+		return brokenRecord(f, rec)
 	}
 	var b [recordSize]byte
 	h.encode(b[:], c.w.f.tag)
-	if _, err := c.w.handle.WriteAt(meta, at+h.inline()); err != nil {
+	if _, err := c.w.handle.WriteAt(meta, c.end+recordSize+h.inline()); err != nil {
 		return ioError("write", c.w.f.path, err)
 	}
 	if _, err := c.w.handle.WriteAt(b[:], c.end); err != nil {
 		return ioError("write", c.w.f.path, err)
 	}
 	c.end += h.size()
+	c.saved += h.saved()
 	c.batch = max(c.batch, h.batch)
 	return nil
+}
+
+// appendBody copies the body of rec: packed, if it is or if that is worth it,
+// which is noted in h.
+func (s *Store) appendBody(ctx context.Context, c *copied, f *file, rec *found, h *header) error {
+	size, sum := rec.stored()
+	if size == 0 {
+		return nil
+	}
+	start := func() (*source, *sink) {
+		return &source{summer{ctx: ctx}, f, io.NewSectionReader(rec.sc.r, rec.bodyAt(), size)},
+			&sink{summer: summer{ctx: ctx}, w: c.w, at: c.end + recordSize}
+	}
+	from, to := start()
+	packed := false
+	var err error
+	if h.flags&flagPacked == 0 {
+		var n int64
+		if n, packed, err = s.codec.Pack(ctx, to, from); packed {
+			h.flags |= flagPacked
+			h.ref = place{int64(to.sum), n}
+		}
+	}
+	if !packed && err == nil {
+		from, to = start()
+		_, err = io.CopyBuffer(to, from, make([]byte, min(size, copySize)))
+	}
+	if err == nil && from.sum != sum {
+		err = brokenRecord(f, rec)
+	}
+	return err
+}
+
+func brokenRecord(f *file, rec *found) error {
+	return mail.Errorf(mail.Damaged,
+		fmt.Sprintf("the record at %d in volume %d is broken", rec.at, f.number))
+}
+
+// A source reads a body out of a file.
+type source struct {
+	summer
+	f *file
+	r io.Reader
+}
+
+func (r *source) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, ioError("read", r.f.path, err)
+	}
+	if _, err := r.Write(p[:n]); err != nil {
+		return n, err
+	}
+	return n, err
+}
+
+// A sink writes a body to a file at at, and has the disk keep up.
+type sink struct {
+	summer
+	w     *writer
+	at    int64
+	dirty int64 // bytes before at that the disk was not asked to write
+}
+
+func (o *sink) Write(p []byte) (int, error) {
+	if _, err := o.summer.Write(p); err != nil {
+		return 0, err
+	}
+	if _, err := o.w.handle.WriteAt(p, o.at); err != nil {
+		return 0, ioError("write", o.w.f.path, err)
+	}
+	o.at += int64(len(p))
+	o.dirty += int64(len(p))
+	if o.dirty >= writeOutEvery {
+		if err := o.w.handle.WriteOut(o.at-o.dirty, o.dirty, true); err != nil {
+			return 0, ioError("write out", o.w.f.path, err)
+		}
+		o.dirty = 0
+	}
+	return len(p), nil
 }
 
 // commitMoved flushes what was copied.
@@ -146,6 +206,7 @@ func (s *Store) commitMoved(g *group, c copied) error {
 	if err := c.w.handle.Sync(); err != nil {
 		return s.giveUpMoved(g, ioError("flush", c.w.f.path, err))
 	}
+	c.w.f.saved.Add(c.saved)
 	c.w.advance(c.end, c.batch)
 	return nil
 }

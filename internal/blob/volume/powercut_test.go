@@ -85,7 +85,7 @@ func (w *workload) run(n int) {
 			}
 		case 1:
 			w.rejected()
-		case 2:
+		case 2, 3:
 			w.compact()
 		}
 		w.s.work.Wait() // so that a seed always does the same
@@ -124,7 +124,11 @@ func (w *workload) oneBatch() {
 	var locs []blob.Location
 	for i := range 1 + w.rand.IntN(4) {
 		n := []int{w.rand.IntN(3000), 20_000, 66_000 + w.rand.IntN(9000), 0}[w.rand.IntN(4)]
-		d, err := w.draft(w.rand.IntN(2), blobtest.Body(n, w.batch+uint64(i)))
+		make := blobtest.Body
+		if w.rand.IntN(2) == 0 {
+			make = blobtest.Text // is packed when it is moved
+		}
+		d, err := w.draft(w.rand.IntN(2), make(n, w.batch+uint64(i)))
 		if err != nil {
 			continue
 		}
@@ -319,6 +323,10 @@ func cutEverywhere(t *testing.T, seed uint64, step int) {
 	w.open() // goes on where it was
 	w.run(16)
 	defer w.s.Close()
+	packed, plain := w.moved()
+	if packed < 3 || plain < 3 {
+		t.Errorf("got %d packed and %d plain bodies in moved files, want some", packed, plain)
+	}
 	some := vfs.KeepSome(rand.New(rand.NewPCG(seed, 2)))
 	cuts := 0
 	for at := 0; at <= w.rec.Mark(); at += 1 + w.rand.IntN(step) {
@@ -334,7 +342,25 @@ func cutEverywhere(t *testing.T, seed uint64, step int) {
 			return
 		}
 	}
-	t.Logf("%d records confirmed, %d events, %d power cuts", len(w.confirmed), w.rec.Mark(), cuts)
+	t.Logf("%d records confirmed, %d moved and packed, %d events, %d power cuts",
+		len(w.confirmed), packed, w.rec.Mark(), cuts)
+}
+
+// moved counts the bodies in moved files.
+func (w *workload) moved() (packed, plain int) {
+	for _, loc := range w.locs {
+		r, err := w.s.reader(loc)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if r.packed != nil {
+			packed++
+		} else if r.f.kind == movedFile {
+			plain++
+		}
+		_ = r.Close()
+	}
+	return packed, plain
 }
 
 // TestPowerCutFindsMissingSync shows that TestPowerCut can fail.

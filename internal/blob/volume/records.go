@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -215,7 +214,8 @@ func (v *survey) readMoved(ctx context.Context) error {
 
 // bodyAt says whether the body of a reference is at p.
 func (v *survey) bodyAt(ctx context.Context, r *found, p place) (bool, error) {
-	b, err := v.s.reader(blob.Location{Volume: p.volume, Offset: p.offset, Size: r.body})
+	b, err := v.s.reader(blob.Location{Volume: p.volume, Offset: p.offset, Size: r.body,
+		Sum: r.bodySum})
 	if err != nil {
 		return false, nil // it is not there
 	}
@@ -239,13 +239,14 @@ func (s *Store) Verify(ctx context.Context, loc blob.Location) error {
 
 // verify reads all of r and compares the checksum.
 func (r *reader) verify(ctx context.Context, sum uint32) error {
-	got, n, err := sumOf(ctx, io.NewSectionReader(r, 0, r.size), r.size)
+	got := summer{ctx: ctx}
+	n, err := r.WriteTo(&got)
 	switch {
 	case err != nil && mail.KindOf(err) == mail.Damaged:
 		return err
 	case err != nil:
 		return ioError("read", r.f.path, err)
-	case n != r.size || got != sum:
+	case n != r.size || got.sum != sum:
 		return mail.Errorf(mail.Damaged, fmt.Sprintf(
 			"the %d bytes at %d in volume %d have another checksum", r.size, r.off, r.f.number))
 	}

@@ -112,6 +112,7 @@ func readTrailer(f *file, h vfs.File) bool {
 		return false
 	}
 	f.batch.Store(r.batch)
+	f.saved.Store(r.body)
 	return true
 }
 
@@ -150,6 +151,7 @@ func (s *Store) finish(w *writer) error {
 	w.f.sealed.Store(true)
 	var b [recordSize]byte
 	t := trailer(w.f.batch.Load())
+	t.body = w.f.saved.Load()
 	t.encode(b[:], w.f.tag)
 	_, err := w.handle.WriteAt(b[:], w.end)
 	if err == nil {
@@ -172,7 +174,7 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 	}
 	size := f.size.Load()
 	w = &writer{f: f, handle: handle, end: headSize}
-	if from, ok := newestSlot(handle, f.tag, size, ^uint64(0)); ok {
+	if from, ok := newestSlot(handle, f.tag, size, ^uint64(0)); ok && f.kind == plainFile {
 		w.end, w.written = from.offset, from.offset
 		w.settled = mark{from.batch, from.offset}
 		f.batch.Store(from.batch)
@@ -189,6 +191,7 @@ func (s *Store) recover(f *file) (w *writer, whole bool, err error) {
 			s.broken(f, w.end, r.batch, brokenBefore)
 		}
 		w.end = r.end()
+		f.saved.Add(r.saved())
 		f.batch.Store(max(f.batch.Load(), r.batch))
 		return nil
 	}, func(int64, int64) {})

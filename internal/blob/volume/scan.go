@@ -12,6 +12,7 @@ import (
 const (
 	wideWindow   = 256 << 10 // through small records
 	narrowWindow = recordSize
+	copySize     = 128 << 10 // of one body
 )
 
 // A scanner reads a file's records in order.
@@ -136,19 +137,21 @@ func (r *found) metaBytes() ([]byte, bool, error) {
 
 // bodyIntact reads the body that follows the header.
 func (r *found) bodyIntact(ctx context.Context) (bool, error) {
-	if r.inline() == 0 {
-		return r.kind == kindReference || r.bodySum == crc32.Checksum(nil, castagnoli) ||
-			r.kind >= kindTrailer, nil
+	size, want := r.stored()
+	if size == 0 {
+		return want == 0, nil // the checksum of nothing
 	}
-	if r.inline() <= wideWindow {
-		b, err := r.sc.view(r.bodyAt(), int(r.inline()))
+	if size <= wideWindow {
+		b, err := r.sc.view(r.bodyAt(), int(size))
 		if err != nil {
 			return false, err
 		}
-		return int64(len(b)) == r.inline() && crc32.Checksum(b, castagnoli) == r.bodySum, nil
+		return int64(len(b)) == size && crc32.Checksum(b, castagnoli) == want, nil
 	}
-	sum, n, err := sumOf(ctx, io.NewSectionReader(r.sc.r, r.bodyAt(), r.inline()), r.inline())
-	return n == r.inline() && sum == r.bodySum, err
+	sum := summer{ctx: ctx}
+	n, err := io.CopyBuffer(&sum, io.NewSectionReader(r.sc.r, r.bodyAt(), size),
+		make([]byte, copySize))
+	return n == size && sum.sum == want, err
 }
 
 // intact checks body and meta.
@@ -160,21 +163,16 @@ func (r *found) intact(ctx context.Context) (bool, error) {
 	return ok, err
 }
 
-// sumOf reads r, of about size bytes, to its end.
-func sumOf(ctx context.Context, r io.Reader, size int64) (sum uint32, n int64, err error) {
-	buf := make([]byte, min(max(size, 1), 128<<10))
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, n, err
-		}
-		k, err := r.Read(buf)
-		sum = crc32.Update(sum, castagnoli, buf[:k])
-		n += int64(k)
-		if errors.Is(err, io.EOF) {
-			return sum, n, nil
-		}
-		if err != nil {
-			return 0, n, err
-		}
+// A summer takes the checksum of what is written to it, while ctx lives.
+type summer struct {
+	ctx context.Context
+	sum uint32
+}
+
+func (s *summer) Write(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
 	}
+	s.sum = crc32.Update(s.sum, castagnoli, p)
+	return len(p), nil
 }

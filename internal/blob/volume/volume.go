@@ -32,7 +32,8 @@
 //	12  length of the meta, 4 bytes
 //	16  length of the body, 8 bytes
 //	24  batch; 32 last durable batch when it was written
-//	40  reference: volume and offset of the body; cut: where it begins
+//	40  reference: volume and offset of the body; cut: where it begins;
+//	    packed body: the checksum and the length of what it is packed in
 //	56  moved record: volume and offset where the body lay first
 //	72  checksum of the body, 76 of the meta, 80 of the 80 bytes before
 //
@@ -42,6 +43,11 @@
 // 4 trailer, which ends a sealed file and has its largest batch number; 5 cut,
 // whose meta is two integers, an offset and a batch number: the records of
 // that batch between there and the other offset were never confirmed.
+//
+// Flags: 1 moved; 2 packed. What is moved is packed as package pack says, if
+// that saves an eighth, and the packed bytes stand in the body's place; length
+// and checksum of the body stay those of the plain one. The length of a
+// trailer's body is how much packing has saved in its file.
 //
 // The tag keeps a sender from smuggling a record into a body: he cannot know
 // it, and a scan that has lost its way accepts no record without it.
@@ -76,6 +82,7 @@ import (
 	"sync/atomic"
 
 	"postrider/internal/blob"
+	"postrider/internal/blob/pack"
 	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
 )
@@ -104,6 +111,7 @@ type Store struct {
 	memory  *memory
 	handles *handles
 	groups  []*group
+	codec   pack.Codec
 	batch   batch  // the one under way
 	revoked uint64 // the last batch that was revoked; of the committer
 	closed  atomic.Bool
@@ -311,7 +319,7 @@ func (s *Store) Volumes() []blob.Volume {
 	files := s.list()
 	volumes := make([]blob.Volume, len(files))
 	for i, f := range files {
-		volumes[i] = blob.Volume{Number: f.number, Group: f.group, Size: f.size.Load(),
+		volumes[i] = blob.Volume{Number: f.number, Group: f.group, Size: f.size.Load() + f.saved.Load(),
 			Sealed: f.sealed.Load()}
 	}
 	return volumes
