@@ -112,7 +112,7 @@ func (b *batch) Add(groupIndex int, d blob.Draft, meta []byte) (blob.Location, e
 		r.header.ref = body.at
 		loc.Volume, loc.Offset = body.at.volume, body.at.offset
 	} else {
-		r.body = body.buf.b
+		r.body = body.buf.B
 	}
 	p, err := b.part(g, r.header.size())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"postrider/internal/blob"
+	"postrider/internal/blob/memory"
 	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
 )
@@ -23,7 +24,7 @@ var errDiscarded = errors.New("the draft was discarded")
 type draft struct {
 	s         *Store
 	group     int
-	buf       *buffer
+	buf       *memory.Buffer
 	size      int64
 	sum       uint32
 	lent      *loan
@@ -50,7 +51,7 @@ func (s *Store) NewDraft(ctx context.Context, group int) (blob.Draft, error) {
 	if _, err := s.group(group); err != nil {
 		return nil, err
 	}
-	b, err := s.memory.wait(ctx)
+	b, err := s.memory.Wait(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (d *draft) Bytes() []byte {
 	if d.lent != nil || d.buf == nil {
 		return nil
 	}
-	return d.buf.b
+	return d.buf.B
 }
 
 // Write implements io.Writer.
@@ -85,11 +86,11 @@ func (d *draft) Write(p []byte) (int, error) {
 			d.err = err
 			return n, err
 		}
-		b := d.buf.b
+		b := d.buf.B
 		k := copy(b[len(b):cap(b)], p[n:])
 		b = b[:len(b)+k]
 		d.sum = crc32.Update(d.sum, castagnoli, b[len(b)-k:])
-		d.buf.b = b
+		d.buf.B = b
 		d.size += int64(k)
 		n += k
 	}
@@ -98,18 +99,18 @@ func (d *draft) Write(p []byte) (int, error) {
 
 // room makes place for one byte at least; for want of them, if it can.
 func (d *draft) room(want int) error {
-	b := d.buf.b
+	b := d.buf.B
 	if len(b) < cap(b) {
 		if d.lent != nil || len(b)+want <= cap(b) {
 			return nil
 		}
 	}
-	if d.lent == nil && cap(b) < largeBuffer {
+	if d.lent == nil && cap(b) < memory.Large {
 		// Growing never waits: who waits while holding memory may wait for
 		// others that do the same.
-		if large := d.s.memory.try(); large != nil {
-			large.b = append(large.b, b...)
-			d.s.memory.put(d.buf)
+		if large := d.s.memory.Try(); large != nil {
+			large.B = append(large.B, b...)
+			d.s.memory.Put(d.buf)
 			d.buf = large
 			return nil
 		}
@@ -130,15 +131,15 @@ func (d *draft) spill() error {
 		d.lent = l
 	}
 	l := d.lent
-	if len(d.buf.b) > 0 {
-		if _, err := l.handle.WriteAt(d.buf.b, l.start+l.written); err != nil {
+	if len(d.buf.B) > 0 {
+		if _, err := l.handle.WriteAt(d.buf.B, l.start+l.written); err != nil {
 			if !vfs.IsFull(err) {
 				l.f.sealed.Store(true)
 			}
 			return ioError("write", l.f.path, err)
 		}
-		l.written += int64(len(d.buf.b))
-		d.buf.b = d.buf.b[:0]
+		l.written += int64(len(d.buf.B))
+		d.buf.B = d.buf.B[:0]
 	}
 	if l.written-l.asked < writeOutEvery {
 		return nil
@@ -193,7 +194,7 @@ func (d *draft) Finish(ctx context.Context) error {
 	}
 	l.f.size.Store(l.start + d.size)
 	d.finished = true
-	d.s.memory.put(d.buf)
+	d.s.memory.Put(d.buf)
 	d.buf = nil
 	d.s.repay(l)
 	return nil
@@ -211,7 +212,7 @@ func (d *draft) ReadAt(p []byte, off int64) (int, error) {
 	case off >= d.size:
 		return 0, io.EOF
 	}
-	n := copy(p, d.buf.b[off:])
+	n := copy(p, d.buf.B[off:])
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -221,7 +222,7 @@ func (d *draft) ReadAt(p []byte, off int64) (int, error) {
 // Discard implements blob.Draft.
 func (d *draft) Discard() {
 	if d.buf != nil {
-		d.s.memory.put(d.buf)
+		d.s.memory.Put(d.buf)
 		d.buf = nil
 	}
 	if d.lent != nil {

@@ -15,6 +15,7 @@ import (
 
 	"postrider/internal/blob"
 	"postrider/internal/blob/blobtest"
+	"postrider/internal/blob/memory"
 	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
 )
@@ -91,7 +92,7 @@ func (c *countReads) OpenWrite(path string) (vfs.File, error) {
 
 func TestMemoryBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const limit = 3*largeBuffer + smallBuffer
+		const limit = 3*memory.Large + memory.Small
 		s := open(t, Config{FS: noSync{}, Memory: limit})
 		var drafts []blob.Draft
 		newDraft := func(ctx context.Context) (blob.Draft, error) {
@@ -124,7 +125,7 @@ func TestMemoryBound(t *testing.T) {
 		if _, err := newDraft(t.Context()); err != nil { // its buffer is free again
 			t.Fatal(err)
 		}
-		if got := s.memory.free; got != 0 {
+		if got := s.memory.Free(); got != 0 {
 			t.Errorf("got %d bytes free, want 0", got)
 		}
 
@@ -144,7 +145,7 @@ func TestMemoryBound(t *testing.T) {
 			d.Discard()
 			d.Discard()
 		}
-		if got := s.memory.free; got != limit {
+		if got := s.memory.Free(); got != limit {
 			t.Errorf("in the end got %d bytes free, want %d", got, limit)
 		}
 	})

@@ -82,6 +82,7 @@ import (
 	"sync/atomic"
 
 	"postrider/internal/blob"
+	"postrider/internal/blob/memory"
 	"postrider/internal/blob/pack"
 	"postrider/internal/blob/vfs"
 	"postrider/internal/mail"
@@ -108,7 +109,7 @@ type Store struct {
 	size    int64
 	log     *slog.Logger
 	report  func(volume, offset int64, what string)
-	memory  *memory
+	memory  *memory.Pool
 	handles *handles
 	groups  []*group
 	codec   pack.Codec
@@ -164,7 +165,7 @@ func Open(c Config) (*Store, error) {
 	if c.Handles <= 0 {
 		c.Handles = 256
 	}
-	s.memory = newMemory(c.Memory)
+	s.memory = memory.New(c.Memory)
 	s.handles = newHandles(s.fs, c.Handles)
 	for i, dir := range c.Dirs {
 		s.groups = append(s.groups, &group{index: i, dir: dir})
