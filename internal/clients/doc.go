@@ -5,7 +5,8 @@
 // data directory of its own, make accounts with its command line, and look at
 // effects: what one client sent is what another fetches. A test whose client
 // is not installed is skipped and says so; scripts/install-test-deps installs
-// them on Debian. All are skipped with -short.
+// them on Debian, but for the client of mox, a Go module that testdata/mox
+// fetches and builds. All are skipped with -short.
 //
 // PROOF_PROGRAM in the environment names a built program that is tested
 // instead of the one in this tree.

@@ -19,6 +19,23 @@ var letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: Someone <someone@e
 // long is a line of 900 letters.
 var long = strings.Repeat("0123456789", 90)
 
+// binary is a message of every byte there is but LF, which POP3 would show as
+// CRLF, in one line of 5 kB.
+var binary = "From: sender@example.net\r\nDate: Mon, 02 Mar 2026 10:00:00 +0100\r\n" +
+	"Message-ID: <binary@example.net>\r\nSubject: any byte\r\nMIME-Version: 1.0\r\n" +
+	"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n" +
+	strings.Repeat(everyByte(), 20) + "\r\n"
+
+func everyByte() string {
+	var b strings.Builder
+	for c := range 256 {
+		if c != '\n' {
+			b.WriteByte(byte(c))
+		}
+	}
+	return b.String()
+}
+
 // letterOf is the letter as an account may submit it.
 func letterOf(address string) string {
 	return strings.Replace(letter, "sender@example.net", address, 1)

@@ -154,14 +154,80 @@ func TestFetchmailForwards(t *testing.T) {
 	}
 }
 
-func fetchmail(t *testing.T, dir, rc string) *result {
+// fetchmail without UIDL, and mutt, know by LAST what they have read.
+func TestLast(t *testing.T) {
+	s := serve(t)
+	for name, fetch := range map[string]func(t *testing.T, dir, account string) (trace string){
+		"fetchmail": func(t *testing.T, dir, account string) string {
+			rc := s.in(t, account, "", []string{"poll 127.0.0.1 protocol POP3 port PORT-pop; user " +
+				"ACCOUNT password 'PASSWORD' sslproto '' keep mda 'cat >>" + dir + "/mbox'\n"})[0]
+			return fetchmail(t, dir, rc, "-v", "-v").stdout
+		},
+		"mutt": s.mutt,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			need(t, name)
+			account, letters := s.stock(t, name)
+			dir := t.TempDir()
+			for i, asked := range []string{"RETR 3", ""} { // the second time nothing is new
+				trace := fetch(t, dir, account)
+				if !strings.Contains(trace, "> LAST") || !strings.Contains(trace, "> "+asked) ||
+					i == 1 && strings.Contains(trace, "> RETR") {
+					t.Errorf("session %d: %s", i+1, trace)
+				}
+				wantCopies(t, filepath.Join(dir, "mbox"), letters)
+			}
+			s.wantMail(t, account, letters...)
+		})
+	}
+}
+
+// ofMutt are header fields that mutt adds to what it saves.
+var ofMutt = regexp.MustCompile(`(?m)^(?:Content-Length|Lines|Status): .*\n`)
+
+// mutt fetches all that is new into dir/mbox, and gives what it noted down.
+func (s *server) mutt(t *testing.T, dir, account string) string {
+	t.Helper()
+	need(t, "script") // mutt wants a terminal
+	rc := s.in(t, account, "", []string{"set pop_host='pops://localhost:PORT-pops;' " +
+		"pop_user='ACCOUNT' pop_pass='PASSWORD' pop_authenticators='scram-sha-256'\n" +
+		"set pop_last=yes pop_delete=no certificate_file='" + filepath.Join(s.dir, "tls.pem") + "'\n" +
+		"set spoolfile='" + dir + "/mbox' folder='" + dir + "' mbox_type=mmdf move=no quit=yes\n" +
+		"push <fetch-mail><quit>\n"})[0]
+	mbox := filepath.Join(dir, "mbox")
+	before, _ := os.ReadFile(mbox)
+	if err := os.WriteFile(mbox, before, 0o600); err != nil { // it wants one to be there
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "script", "-qec", "mutt -n -d 3 -F "+
+		file(t, "muttrc", rc), "/dev/null")
+	cmd.Env = append(os.Environ(), "HOME="+dir, "TERM=xterm")
+	outcome(t, cmd).want(t, 0)
+	text, err := os.ReadFile(mbox)
+	if err == nil {
+		text = ofMutt.ReplaceAll(text, nil)
+		err = os.WriteFile(mbox, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := os.ReadFile(filepath.Join(dir, ".muttdebug0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(trace)
+}
+
+func fetchmail(t *testing.T, dir, rc string, flags ...string) *result {
 	t.Helper()
 	path := filepath.Join(dir, "rc")
 	if err := os.WriteFile(path, []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "fetchmail", "-f", path, "--nosyslog", "-t", "20",
-		"--pidfile", filepath.Join(dir, "pid"))
+	args := append([]string{"-f", path, "--nosyslog", "-t", "20", "--pidfile",
+		filepath.Join(dir, "pid")}, flags...)
+	cmd := exec.CommandContext(t.Context(), "fetchmail", args...)
 	cmd.Env = append(os.Environ(), "FETCHMAILHOME="+dir, "HOME="+dir)
 	return outcome(t, cmd)
 }
@@ -222,5 +288,33 @@ func TestMpop(t *testing.T) {
 			}
 			s.wantMail(t, account, letters...)
 		})
+	}
+}
+
+// What mpop reads from CAPA, and that it is held to the delay between logins.
+func TestMpopServerInfo(t *testing.T) {
+	need(t, "mpop")
+	s := serve(t, "pop.login_delay=90s", "pop.expire=30d")
+	account := s.account(t, "alice")
+	mpop := func(args ...string) *result {
+		return command(t, "", append([]string{"mpop", "--host=localhost", "--port=" + s.port(t, "pop"),
+			"--tls=on", "--tls-trust-file=" + filepath.Join(s.dir, "tls.pem"), "--timeout=20",
+			"--user=" + account, "--passwordeval=echo " + password, "--auth=user",
+			"--uidls-file=" + filepath.Join(t.TempDir(), "uidls"), "--delivery=mda,cat"}, args...)...)
+	}
+	info := mpop("--serverinfo").want(t, 0).stdout
+	for _, want := range []string{
+		"IMPLEMENTATION:\n        Postrider", "PIPELINING:\n", "TOP:\n", "UIDL:\n", "STLS:\n",
+		"LOGIN-DELAY 90:\n        minimum time between logins is 90 seconds", "EXPIRE 30:\n",
+		"AUTH:\n        Supported authentication methods:\n        USER PLAIN SCRAM-SHA-256 APOP LOGIN",
+		"RESP-CODES:\n", "AUTH-RESP-CODE:\n",
+	} {
+		if !strings.Contains(info, "    "+want) {
+			t.Errorf("%s\nlacks %q", info, want)
+		}
+	}
+	// That was a login.
+	if r := mpop(); r.status == 0 || !strings.Contains(r.stderr, "[LOGIN-DELAY]") {
+		t.Errorf("the next login: %v", r)
 	}
 }

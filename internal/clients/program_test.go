@@ -37,17 +37,9 @@ var build = sync.OnceValues(func() (string, error) {
 	if p := os.Getenv("PROOF_PROGRAM"); p != "" {
 		return p, nil
 	}
-	dir, err := os.MkdirTemp("", "clients-")
+	out, err := executable("postrider")
 	if err != nil {
 		return "", err
-	}
-	binaries = dir
-	if err := os.Chmod(dir, 0o755); err != nil { // other users start it too
-		return "", err
-	}
-	out := filepath.Join(dir, "postrider")
-	if runtime.GOOS == "windows" {
-		out += ".exe"
 	}
 	said, err := exec.Command("go", "build", "-o", out, "postrider/cmd/postrider").CombinedOutput()
 	if err != nil {
@@ -55,6 +47,25 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return out, nil
 })
+
+// workshop makes the directory for what is built.
+var workshop = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "clients-")
+	if err != nil {
+		return "", err
+	}
+	binaries = dir
+	return dir, os.Chmod(dir, 0o755) // other users start it too
+})
+
+// executable is where a program is to be built.
+func executable(name string) (string, error) {
+	dir, err := workshop()
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join(dir, name), err
+}
 
 // program is the path of the built program.
 func program(t *testing.T) string {

@@ -1,27 +1,37 @@
 package clients
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"testing"
 )
+
+// where is a file that tells the programs in testdata, as JSON, where the
+// server is, who the user is, and what else they need.
+func (s *server) where(t *testing.T, account, letter string, more map[string]any) string {
+	t.Helper()
+	ports := map[string]string{}
+	for _, service := range []string{"smtp", "submission", "submissions", "lmtp", "pop", "pops"} {
+		ports[service] = s.port(t, service)
+	}
+	where := map[string]any{"user": account, "password": password, "letter": letter,
+		"certificate": filepath.Join(s.dir, "tls.pem"), "socket": s.socket(), "ports": ports,
+		"binary": hex.EncodeToString([]byte(binary))}
+	maps.Copy(where, more)
+	text, err := json.Marshal(where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file(t, "where.json", string(text))
+}
 
 // python runs a function of testdata/mail.py for an account.
 func (s *server) python(t *testing.T, name, account, letter string) {
 	t.Helper()
 	need(t, "python3")
-	where := map[string]any{"user": account, "password": password, "letter": letter,
-		"certificate": filepath.Join(s.dir, "tls.pem"), "socket": s.socket()}
-	ports := map[string]string{}
-	for _, service := range []string{"smtp", "submission", "submissions", "lmtp", "pop", "pops"} {
-		ports[service] = s.port(t, service)
-	}
-	where["ports"] = ports
-	text, err := json.Marshal(where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	command(t, "", "python3", "testdata/mail.py", name, string(text)).want(t, 0)
+	command(t, "", "python3", "testdata/mail.py", name, s.where(t, account, letter, nil)).want(t, 0)
 }
 
 // The functions of mail.py that send, and how many letters they leave.
@@ -71,4 +81,27 @@ func TestPythonLarge(t *testing.T) {
 	s.python(t, "send_large", account, "")
 	s.python(t, "fetch_large", account, "")
 	s.wantMail(t, account)
+}
+
+// libESMTP sends chunks, many ahead of their replies.
+func TestLibESMTP(t *testing.T) {
+	need(t, "python3")
+	if command(t, "", "python3", "-c", "import ctypes; ctypes.CDLL('libesmtp.so.6')").status != 0 {
+		t.Skip("libesmtp is not installed")
+	}
+	s := serve(t)
+	for _, tc := range []struct {
+		name string
+		mail []string
+	}{
+		{"send_binary", []string{binary, binary}}, {"send_8bit", []string{letter}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			account := s.account(t, tc.name)
+			command(t, "", "python3", "testdata/esmtp.py", tc.name,
+				s.where(t, account, letter, nil)).want(t, 0)
+			s.wantMail(t, account, tc.mail...)
+		})
+	}
 }

@@ -19,7 +19,12 @@ type talk struct {
 
 func (s *server) talk(t *testing.T, service string) *talk {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.address(t, service), patience)
+	return talkTo(t, s.address(t, service))
+}
+
+func talkTo(t *testing.T, address string) *talk {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

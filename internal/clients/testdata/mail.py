@@ -1,5 +1,5 @@
-# Python's own mail clients, as tests: mail.py NAME JSON runs the function
-# NAME. The JSON says where the server is and who the user is. Whatever is not
+# Python's own mail clients, as tests: mail.py NAME FILE runs the function
+# NAME. The file says where the server is and who the user is. Whatever is not
 # as it should be ends with a traceback.
 import email.message
 import email.policy
@@ -9,7 +9,7 @@ import smtplib
 import ssl
 import sys
 
-here = json.loads(sys.argv[2])
+here = json.load(open(sys.argv[2]))
 HOST, NAME = "localhost", "client.example.net"
 USER, PASSWORD = here["user"], here["password"]
 LETTER = here["letter"].encode()
