@@ -8,6 +8,7 @@ import (
 
 	"postrider/internal/control"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 type ctx = context.Context
@@ -20,7 +21,7 @@ func (c *call) change() (control.AccountChange, error) {
 		ch.FullName = &o.fullName
 	}
 	if c.given["quota"] {
-		n, ok := parseSize(o.quota)
+		n, ok := terminal.ParseSize(o.quota)
 		if !ok && !strings.EqualFold(o.quota, "none") {
 			return ch, c.usage("--quota %s: want a size such as 500M, or none", o.quota)
 		}
@@ -62,7 +63,7 @@ func accountAdd(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) {
+		return c.Answer(r, func(w io.Writer) {
 			fmt.Fprintf(w, "The account %s is made.\n", r.Address)
 			printPassword(w, r)
 		})
@@ -103,13 +104,13 @@ func accountList(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(list, func(w io.Writer) {
+		return c.Answer(list, func(w io.Writer) {
 			rows := [][]string{{"ADDRESS", "NAME", "STATE", "QUOTA"}}
 			for i := range list {
 				a := &list[i]
 				rows = append(rows, []string{a.Address, a.FullName, state(a), quota(a.QuotaBytes)})
 			}
-			table(w, rows)
+			terminal.Table(w, rows)
 		})
 	})
 }
@@ -125,6 +126,14 @@ func state(a *control.AccountInfo) string {
 	}
 }
 
+// quota writes a limit as people read it.
+func quota(n int64) string {
+	if n == 0 {
+		return "none"
+	}
+	return terminal.Size(n)
+}
+
 func accountShow(ctx ctx, c *call) error {
 	return c.with(ctx, func(s *session) error {
 		q := control.AddressRequest{Address: c.arg(0)}
@@ -132,8 +141,8 @@ func accountShow(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) {
-			table(w, showRows(&r))
+		return c.Answer(r, func(w io.Writer) {
+			terminal.Table(w, showRows(&r))
 		})
 	})
 }
@@ -147,17 +156,19 @@ func showRows(r *control.AccountShowReply) [][]string {
 		{"Address", r.Address},
 		{"Full name", r.FullName},
 		{"State", state(&r.AccountInfo)},
-		{"Mail", plural(r.Messages, "message", "messages") + ", " + size(r.UsedBytes)},
+		{"Mail", terminal.Plural(r.Messages, "message", "messages") + ", " +
+			terminal.Size(r.UsedBytes)},
 		{"Quota", quota(r.QuotaBytes)},
 		{"Password", map[bool]string{true: "set", false: "none: nobody can log in"}[r.Password]},
 		{"APOP", apop},
 		{"Notify", r.Notify},
 		{"Volume", fmt.Sprint(r.Volume)},
-		{"Created", moment(r.Created)},
-		{"Changed", moment(r.Changed)},
+		{"Created", terminal.Moment(r.Created)},
+		{"Changed", terminal.Moment(r.Changed)},
 	}
 	for _, app := range r.AppPasswords {
-		rows = append(rows, []string{"App password", app.Name + ", made " + moment(app.Created)})
+		rows = append(rows, []string{"App password",
+			app.Name + ", made " + terminal.Moment(app.Created)})
 	}
 	return rows
 }
@@ -188,7 +199,7 @@ func (c *call) set(ctx ctx, change control.AccountChange, what string) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) {
+		return c.Answer(r, func(w io.Writer) {
 			fmt.Fprintf(w, "The account %s %s.\n", r.Address, what)
 			if r.Note != "" {
 				fmt.Fprintf(w, "Note: %s.\n", r.Note)
@@ -208,7 +219,7 @@ func accountPassword(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) {
+		return c.Answer(r, func(w io.Writer) {
 			fmt.Fprintf(w, "The password of %s is set.\n", r.Address)
 			printPassword(w, r)
 		})
@@ -225,8 +236,8 @@ func accountRemove(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.say(r, "The account %s is removed, with %s.", r.Address,
-			plural(r.Messages, "message", "messages"))
+		return c.Say(r, "The account %s is removed, with %s.", r.Address,
+			terminal.Plural(r.Messages, "message", "messages"))
 	})
 }
 
@@ -237,7 +248,7 @@ func appAdd(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.say(r, "The app password %q of %s, which is shown only now: %s", r.Name,
+		return c.Say(r, "The app password %q of %s, which is shown only now: %s", r.Name,
 			r.Address, r.Password)
 	})
 }
@@ -249,12 +260,12 @@ func appList(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r.AppPasswords, func(w io.Writer) {
+		return c.Answer(r.AppPasswords, func(w io.Writer) {
 			rows := [][]string{{"NAME", "MADE"}}
 			for _, app := range r.AppPasswords {
-				rows = append(rows, []string{app.Name, moment(app.Created)})
+				rows = append(rows, []string{app.Name, terminal.Moment(app.Created)})
 			}
-			table(w, rows)
+			terminal.Table(w, rows)
 		})
 	})
 }
@@ -265,7 +276,7 @@ func appRemove(ctx ctx, c *call) error {
 		if _, err := control.AppPasswordRemove.Call(ctx, s, q, nil); err != nil {
 			return err
 		}
-		return c.say(q, "The app password %q is removed.", q.Name)
+		return c.Say(q, "The app password %q is removed.", q.Name)
 	})
 }
 
@@ -286,17 +297,17 @@ func accountImport(ctx ctx, c *call) error {
 	q := control.AccountImportRequest{Content: string(content), Format: c.opt.format,
 		Domain: c.opt.domain, DryRun: c.opt.dryRun}
 	return c.with(ctx, func(s *session) error {
-		p, end := c.progress()
+		p, end := c.Progress()
 		r, err := control.AccountImport.Call(ctx, s, q, p)
 		end()
 		if err != nil {
 			return err
 		}
-		if err := c.answer(r, func(w io.Writer) { printImport(w, &r) }); err != nil {
+		if err := c.Answer(r, func(w io.Writer) { printImport(w, &r) }); err != nil {
 			return err
 		}
 		if r.Failed > 0 {
-			return mail.Errorf(mail.Invalid, plural(int64(r.Failed), "line is wrong",
+			return mail.Errorf(mail.Invalid, terminal.Plural(int64(r.Failed), "line is wrong",
 				"lines are wrong")+"; nothing was imported")
 		}
 		return nil
@@ -331,13 +342,13 @@ func printImport(w io.Writer, r *control.AccountImportReply) {
 
 func accountExport(ctx ctx, c *call) error {
 	return c.with(ctx, func(s *session) error {
-		p, end := c.progress()
+		p, end := c.Progress()
 		q := control.AccountExportRequest{Domain: c.opt.domain}
 		r, err := control.AccountExport.Call(ctx, s, q, p)
 		end()
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+		return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"postrider/internal/control"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 // A command is one line of the table. Its name may have several words.
@@ -29,15 +30,13 @@ type command struct {
 
 // A call is one run of a command.
 type call struct {
+	terminal.Terminal
 	cmd   *command
 	args  []string
 	opt   options
 	given map[string]bool // the flags that stand on the line
 	// content says that the operation works on the content of a file.
 	content bool
-	stdin   io.Reader
-	stdout  io.Writer
-	stderr  io.Writer
 	// patience is how long to wait for a server that is starting.
 	patience time.Duration
 }

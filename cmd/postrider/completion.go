@@ -50,7 +50,7 @@ func completion(_ context.Context, c *call) error {
 	if !ok {
 		return c.usage("completion: want bash, zsh or fish")
 	}
-	_, err := io.WriteString(c.stdout, script)
+	_, err := io.WriteString(c.Stdout, script)
 	return err
 }
 
@@ -62,7 +62,7 @@ func (c *call) complete(words []string) {
 	last := words[len(words)-1]
 	for _, candidate := range c.candidates(words[:len(words)-1], last) {
 		if strings.HasPrefix(candidate, last) {
-			fmt.Fprintln(c.stdout, candidate)
+			fmt.Fprintln(c.Stdout, candidate)
 		}
 	}
 }

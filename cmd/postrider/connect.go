@@ -51,7 +51,7 @@ func (c *call) with(ctx context.Context, f func(*session) error) error {
 	err = c.refused(f(s))
 	if s.log != nil {
 		if failed := s.log.write(ctx, s.dir, s.engine.Settings.Current()); failed != nil {
-			fmt.Fprintf(c.stderr, "postrider: the log could not be written: %v\n", failed)
+			fmt.Fprintf(c.Stderr, "postrider: the log could not be written: %v\n", failed)
 		}
 	}
 	if closed := s.close(); err == nil {
@@ -119,9 +119,9 @@ func (c *call) reach(ctx context.Context, dir *datadir.Dir) (
 		if err == nil || mail.KindOf(err) == mail.Denied {
 			return nil, server, err
 		}
-		if !said && isTerminal(c.stderr) && !c.opt.quiet {
+		if !said && c.Watched() && !c.Quiet {
 			said = true
-			fmt.Fprintln(c.stderr, "Waiting for the server to answer…")
+			fmt.Fprintln(c.Stderr, "Waiting for the server to answer…")
 		}
 		select {
 		case <-ctx.Done():
@@ -162,7 +162,7 @@ func client(dir *datadir.Dir) (*control.Client, error) {
 // direct opens the directory here.
 func (c *call) direct(ctx context.Context, dir *datadir.Dir, lock *datadir.Lock) (
 	*session, error) {
-	p, end := c.progress()
+	p, end := c.Progress()
 	defer end()
 	e, err := engine.Open(ctx, engine.Config{
 		Dir:      dir,

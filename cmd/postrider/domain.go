@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"postrider/internal/control"
+	"postrider/internal/terminal"
 )
 
 func domainAdd(ctx ctx, c *call) error {
@@ -14,7 +15,7 @@ func domainAdd(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) {
+		return c.Answer(r, func(w io.Writer) {
 			fmt.Fprintf(w, "The domain %s is served here", r.Name)
 			if r.Main {
 				fmt.Fprint(w, " and is the main one")
@@ -30,12 +31,12 @@ func domainList(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r.Domains, func(w io.Writer) {
+		return c.Answer(r.Domains, func(w io.Writer) {
 			rows := [][]string{{"DOMAIN", "MAIN", "ADDED"}}
 			for _, d := range r.Domains {
-				rows = append(rows, []string{d.Name, yesNo(d.Main), moment(d.Created)})
+				rows = append(rows, []string{d.Name, terminal.YesNo(d.Main), terminal.Moment(d.Created)})
 			}
-			table(w, rows)
+			terminal.Table(w, rows)
 		})
 	})
 }
@@ -46,7 +47,7 @@ func domainMain(ctx ctx, c *call) error {
 		if _, err := control.DomainMain.Call(ctx, s, q, nil); err != nil {
 			return err
 		}
-		return c.say(q, "The main domain is %s now.", q.Name)
+		return c.Say(q, "The main domain is %s now.", q.Name)
 	})
 }
 
@@ -56,6 +57,6 @@ func domainRemove(ctx ctx, c *call) error {
 		if _, err := control.DomainRemove.Call(ctx, s, q, nil); err != nil {
 			return err
 		}
-		return c.say(q, "The domain %s is not served any more.", q.Name)
+		return c.Say(q, "The domain %s is not served any more.", q.Name)
 	})
 }

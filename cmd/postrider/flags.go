@@ -10,8 +10,6 @@ import (
 type options struct {
 	data          string
 	config        string
-	json          bool
-	quiet         bool
 	set           list
 	passwordFile  string
 	generate      bool
@@ -49,9 +47,9 @@ func (c *call) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("postrider", flag.ContinueOnError)
 	fs.StringVar(&o.data, "data", o.data, "`DIR` the data directory; else $POSTRIDER_DATA, "+
 		"./postrider-data, or the installed place")
-	fs.BoolVar(&o.json, "json", o.json, "answer in JSON")
-	fs.BoolVar(&o.quiet, "quiet", o.quiet, "print no progress (also -q)")
-	fs.BoolVar(&o.quiet, "q", o.quiet, "the same as --quiet")
+	fs.BoolVar(&c.JSON, "json", c.JSON, "answer in JSON")
+	fs.BoolVar(&c.Quiet, "quiet", c.Quiet, "print no progress (also -q)")
+	fs.BoolVar(&c.Quiet, "q", c.Quiet, "the same as --quiet")
 	fs.StringVar(&o.config, "config", "", "`FILE` settings file; else postrider.toml in the "+
 		"data directory")
 	fs.Var(&o.set, "set", "`KEY=VALUE` a setting for this run; may be repeated")

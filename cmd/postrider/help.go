@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"postrider/internal/terminal"
 )
 
 func programCommands() []command {
@@ -37,15 +39,15 @@ func (c *call) help(words []string) error {
 		words = words[1:]
 	}
 	if len(words) == 0 {
-		c.printOverview(c.stdout)
+		c.printOverview(c.Stdout)
 		return nil
 	}
 	cmd, _, err := find(words)
 	if err == nil {
-		c.printCommand(c.stdout, cmd)
+		c.printCommand(c.Stdout, cmd)
 		if isGroup(cmd.name) {
-			fmt.Fprintln(c.stdout)
-			printCommands(c.stdout, cmd.name+" ")
+			fmt.Fprintln(c.Stdout)
+			printCommands(c.Stdout, cmd.name+" ")
 		}
 		return nil
 	}
@@ -55,8 +57,8 @@ func (c *call) help(words []string) error {
 	} else if len(words) > 1 || !isGroup(words[0]) {
 		return err
 	}
-	printCommands(c.stdout, prefix)
-	fmt.Fprintf(c.stdout, "\n\"postrider help %sCOMMAND\" tells more about one.\n", prefix)
+	printCommands(c.Stdout, prefix)
+	fmt.Fprintf(c.Stdout, "\n\"postrider help %sCOMMAND\" tells more about one.\n", prefix)
 	return nil
 }
 
@@ -80,7 +82,7 @@ func printCommands(w io.Writer, prefix string) {
 			rows = append(rows, []string{"  " + strings.TrimSpace(cmd.name+" "+cmd.args), cmd.short})
 		}
 	}
-	table(w, rows)
+	terminal.Table(w, rows)
 }
 
 func (c *call) printCommand(w io.Writer, cmd *command) {
@@ -90,7 +92,7 @@ func (c *call) printCommand(w io.Writer, cmd *command) {
 	}
 	fmt.Fprintf(w, "%s\n\n%s%s.\n", line, strings.ToUpper(cmd.short[:1]), cmd.short[1:])
 	if cmd.long != "" {
-		fmt.Fprintf(w, "%s\n", fold(cmd.long, 80))
+		fmt.Fprintf(w, "%s\n", terminal.Fold(cmd.long, 80))
 	}
 	fmt.Fprint(w, "\nFlags:\n\n")
 	fs := c.flags()
@@ -122,27 +124,7 @@ func printFlags(w io.Writer, fs *flag.FlagSet, names []string) {
 	for i := range rows {
 		rows[i][0] = "  " + strings.TrimSpace(rows[i][0])
 	}
-	table(w, rows)
-}
-
-// fold breaks a text into lines.
-func fold(text string, width int) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > width:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
+	terminal.Table(w, rows)
 }
 
 // nearest finds the word most like the given one, or nothing if none is near.

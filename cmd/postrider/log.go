@@ -14,6 +14,7 @@ import (
 	"postrider/internal/engine"
 	"postrider/internal/journal"
 	"postrider/internal/settings"
+	"postrider/internal/terminal"
 )
 
 // showLog reads the log files of the data directory itself: it needs neither
@@ -36,7 +37,7 @@ func showLog(ctx ctx, c *call) error {
 	if c.opt.all {
 		o.Last = -1
 	}
-	out := bufio.NewWriter(c.stdout)
+	out := bufio.NewWriter(c.Stdout)
 	err = journal.Follow(ctx, where, o, func(line []byte) error {
 		if err := c.printRecord(out, line); err != nil || !c.opt.follow {
 			return err
@@ -78,7 +79,7 @@ type logRecord struct {
 // printRecord prints one line of the log. With --json a record that is text
 // becomes an object; what is no record has only its text.
 func (c *call) printRecord(w io.Writer, line []byte) error {
-	if !c.opt.json || bytes.HasPrefix(line, []byte("{")) {
+	if !c.JSON || bytes.HasPrefix(line, []byte("{")) {
 		_, err := fmt.Fprintf(w, "%s\n", line)
 		return err
 	}
@@ -88,5 +89,5 @@ func (c *call) printRecord(w io.Writer, line []byte) error {
 			r = logRecord{parts[0], level, parts[2], parts[3]}
 		}
 	}
-	return c.writeJSON(w, r)
+	return terminal.WriteJSON(w, r)
 }

@@ -8,6 +8,7 @@ import (
 
 	"postrider/internal/control"
 	"postrider/internal/journal"
+	"postrider/internal/terminal"
 )
 
 // settingsLevel is the word for the level that the settings give.
@@ -32,7 +33,7 @@ func logLevel(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(r.Components, func(w io.Writer) { printLevels(w, r.Components) })
+	return c.Answer(r.Components, func(w io.Writer) { printLevels(w, r.Components) })
 }
 
 // logLevelRequest reads "[COMPONENT] LEVEL" and --for.
@@ -57,7 +58,7 @@ func (c *call) logLevelRequest() (q control.LogLevelRequest, err error) {
 	if !c.given["for"] {
 		return q, nil
 	}
-	d, ok := parseAge(c.opt.during)
+	d, ok := terminal.ParseAge(c.opt.during)
 	if !ok || d < time.Second {
 		return q, c.usage("log level: --for %s: want a time such as 10m, 1h or 2d", c.opt.during)
 	}
@@ -76,10 +77,10 @@ func printLevels(w io.Writer, list []journal.ComponentLevel) {
 		case l.Changed && l.Until.IsZero():
 			until = fmt.Sprintf("the server ends, then %d", l.Settings)
 		case l.Changed:
-			until = fmt.Sprintf("%s, then %d", moment(l.Until), l.Settings)
+			until = fmt.Sprintf("%s, then %d", terminal.Moment(l.Until), l.Settings)
 		}
 		rows = append(rows, []string{l.Component, strconv.Itoa(l.Level), journal.LevelName(l.Level),
 			until})
 	}
-	table(w, rows)
+	terminal.Table(w, rows)
 }

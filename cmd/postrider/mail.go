@@ -8,23 +8,24 @@ import (
 
 	"postrider/internal/control"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 func check(ctx ctx, c *call) error {
 	return c.with(ctx, func(s *session) error {
-		p, end := c.progress()
+		p, end := c.Progress()
 		r, err := control.Check.Call(ctx, s, control.CheckRequest{Repair: c.opt.repair}, p)
 		end()
 		if err != nil {
 			return err
 		}
-		if err := c.answer(r, func(w io.Writer) { printProblems(w, &r) }); err != nil {
+		if err := c.Answer(r, func(w io.Writer) { printProblems(w, &r) }); err != nil {
 			return err
 		}
 		if r.Damaged == 0 {
 			return nil
 		}
-		text := plural(int64(r.Damaged), "problem was found", "problems were found")
+		text := terminal.Plural(int64(r.Damaged), "problem was found", "problems were found")
 		if !c.opt.repair {
 			text += "; \"postrider check --repair\" mends what can be mended"
 		}
@@ -59,9 +60,10 @@ func trace(ctx ctx, c *call) error {
 		q.ID = c.arg(0)
 	}
 	if c.given["since"] {
-		since, err := c.since(c.opt.since, time.Now())
-		if err != nil {
-			return err
+		since, ok := terminal.ParseTime(c.opt.since, time.Now())
+		if !ok {
+			return c.usage("--since %s: want a time before now such as 2h or 3d, or a date "+
+				"such as 2026-03-01", c.opt.since)
 		}
 		q.Since = since.Format(time.RFC3339)
 	}
@@ -70,7 +72,7 @@ func trace(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r.Traces, func(w io.Writer) {
+		return c.Answer(r.Traces, func(w io.Writer) {
 			if len(r.Traces) == 0 {
 				fmt.Fprintf(w, "There is no trace of mail from or to %s.\n", q.Address)
 			}
@@ -78,27 +80,13 @@ func trace(ctx ctx, c *call) error {
 				if i > 0 {
 					fmt.Fprintln(w)
 				}
-				fmt.Fprintf(w, "%s  %s\n  %s\n", moment(t.Time), t.ID, strings.Join(t.Story, "\n  "))
+				fmt.Fprintf(w, "%s  %s\n  %s\n", terminal.Moment(t.Time), t.ID,
+					strings.Join(t.Story, "\n  "))
 			}
-			if r.More && !c.opt.quiet {
-				fmt.Fprintf(c.stderr, "These are the newest %d; --limit N shows more, "+
+			if r.More && !c.Quiet {
+				fmt.Fprintf(c.Stderr, "These are the newest %d; --limit N shows more, "+
 					"--since fewer.\n", len(r.Traces))
 			}
 		})
 	})
-}
-
-// since understands a time as a duration before now, or as a date.
-func (c *call) since(text string, now time.Time) (time.Time, error) {
-	if d, ok := parseAge(text); ok {
-		return now.Add(-d), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04",
-		time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, c.usage("--since %s: want a time before now such as 2h or 3d, or a date "+
-		"such as 2026-03-01", text)
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"postrider/internal/terminal"
 )
 
 func main() {
@@ -22,7 +24,10 @@ func main() {
 
 // run carries out one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &call{stdin: stdin, stdout: stdout, stderr: stderr, patience: startingTime}
+	c := &call{
+		Terminal: terminal.Terminal{Stdin: stdin, Stdout: stdout, Stderr: stderr},
+		patience: startingTime,
+	}
 	return c.finish(c.run(ctx, args))
 }
 
@@ -33,7 +38,7 @@ func (c *call) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	line := scan(args, c.flags())
-	c.opt.json = line.json()
+	c.JSON = line.json()
 	if line.help() {
 		return c.help(line.words)
 	}

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"postrider/internal/certs"
 	"postrider/internal/datadir"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 func TestScan(t *testing.T) {
@@ -183,50 +182,6 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-func TestSince(t *testing.T) {
-	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
-	c := &call{}
-	for text, want := range map[string]time.Time{
-		"2h":                   now.Add(-2 * time.Hour),
-		"3d":                   now.AddDate(0, 0, -3),
-		"1w":                   now.AddDate(0, 0, -7),
-		"2026-03-01T08:00:00Z": time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC),
-		"2026-03-01":           time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local),
-		"yesterday":            {},
-		"-2h":                  {},
-	} {
-		got, err := c.since(text, now)
-		if !got.Equal(want) || (err != nil) != want.IsZero() {
-			t.Errorf("%s: got %v, %v; want %v", text, got, err, want)
-		}
-	}
-}
-
-func TestUnits(t *testing.T) {
-	type sized struct {
-		N  int64
-		OK bool
-	}
-	for text, want := range map[string]sized{
-		"0": {0, true}, "1024": {1024, true}, "500M": {500 << 20, true}, "2g": {2 << 30, true},
-		"64 MB": {64 << 20, true}, "1KiB": {1024, true}, "": {}, "M": {}, "-1": {}, "1.5G": {},
-		"9999999999T": {},
-	} {
-		n, ok := parseSize(text)
-		if d := cmp.Diff(want, sized{n, ok}); d != "" {
-			t.Errorf("%q (-want +got)\n%s", text, d)
-		}
-	}
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1536: "1.5 kB", 10 << 20: "10.0 MB", 500 << 20: "500 MB",
-		3 << 40: "3.0 TB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("%d: got %q, want %q", n, got, want)
-		}
-	}
-}
-
 // A server that holds the lock and does not answer is waited for, not for ever.
 func TestServerDoesNotAnswer(t *testing.T) {
 	dir, _, err := datadir.Make(filepath.Join(t.TempDir(), "d"))
@@ -238,7 +193,8 @@ func TestServerDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	c := &call{stdout: &out, stderr: &errs, patience: 100 * time.Millisecond}
+	c := &call{Terminal: terminal.Terminal{Stdout: &out, Stderr: &errs},
+		patience: 100 * time.Millisecond}
 	args := []string{"account", "list", "--data", dir.Path()}
 	if got := c.finish(c.run(context.Background(), args)); got != exitUnreachable {
 		t.Errorf("got exit status %d, want %d", got, exitUnreachable)

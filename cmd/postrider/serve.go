@@ -20,6 +20,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/server"
 	"postrider/internal/settings"
+	"postrider/internal/terminal"
 )
 
 // serve runs the server until it is told to stop.
@@ -47,7 +48,7 @@ func serve(ctx ctx, c *call) error {
 		Sets:          c.opt.set,
 		AcceptRestore: c.opt.acceptRestore,
 		Version:       readVersion().Version,
-		Stderr:        c.stderr,
+		Stderr:        c.Stderr,
 		Confine:       server.AsService(os.Getenv),
 	})
 	if err != nil {
@@ -160,7 +161,7 @@ func (c *call) storedListeners(ctx ctx, dir *datadir.Dir) ([]string, error) {
 		args = append(args, "--config", c.opt.config)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Stderr = c.stderr
+	cmd.Stderr = c.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("read where to listen: %w", err)
@@ -188,7 +189,7 @@ func (c *call) waitForEnd(ctx ctx, s *server.Server, hangUp <-chan os.Signal) er
 			case <-hangUp:
 				server.Notify("RELOADING=1")
 				if _, err := s.Reload(ctx); err != nil && ctx.Err() == nil {
-					fmt.Fprintln(c.stderr, "postrider: reload: "+err.Error())
+					fmt.Fprintln(c.Stderr, "postrider: reload: "+err.Error())
 				}
 				server.Notify("READY=1")
 			case <-ctx.Done():
@@ -242,7 +243,7 @@ func (c *call) greet(ctx ctx, s *server.Server, ready bool) error {
 	if first := s.First(); first != nil {
 		g.Account, g.Password = first.Address, first.Password
 	}
-	return c.answer(g, func(w io.Writer) { g.print(w) })
+	return c.Answer(g, func(w io.Writer) { g.print(w) })
 }
 
 func (g *greeting) print(w io.Writer) {
@@ -252,7 +253,7 @@ func (g *greeting) print(w io.Writer) {
 		for _, l := range g.Listeners {
 			rows = append(rows, []string{"  " + l.Service, l.Address})
 		}
-		table(w, rows)
+		terminal.Table(w, rows)
 	}
 	if g.Account == "" {
 		return

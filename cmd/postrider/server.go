@@ -11,6 +11,7 @@ import (
 	"postrider/internal/certs"
 	"postrider/internal/control"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 func serverCommands() []command {
@@ -51,11 +52,11 @@ func serverCommands() []command {
 func status(ctx ctx, c *call) error {
 	dir, server, err := c.server(ctx)
 	if err != nil {
-		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.opt.json {
+		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.JSON {
 			s := control.ServerStatus{DataDirectory: dir.Path(), Listeners: []control.Listener{},
 				NeedRestart: []string{}, Counters: []control.Counter{},
 				Certificates: []certs.Info{}}
-			c.writeJSON(c.stdout, s)
+			terminal.WriteJSON(c.Stdout, s)
 		}
 		return err
 	}
@@ -63,7 +64,7 @@ func status(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(s, func(w io.Writer) { printStatus(w, &s, time.Now()) })
+	return c.Answer(s, func(w io.Writer) { printStatus(w, &s, time.Now()) })
 }
 
 func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
@@ -74,11 +75,12 @@ func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 	}
 	if s.Started != nil {
 		up := now.Sub(*s.Started).Round(time.Second)
-		rows = append(rows, []string{"Running", fmt.Sprintf("for %v, since %s", up, moment(*s.Started))})
+		rows = append(rows, []string{"Running",
+			fmt.Sprintf("for %v, since %s", up, terminal.Moment(*s.Started))})
 	}
 	for _, l := range s.Listeners {
 		rows = append(rows, []string{l.Service, l.Address + ", " +
-			plural(int64(l.Sessions), "session", "sessions")})
+			terminal.Plural(int64(l.Sessions), "session", "sessions")})
 	}
 	for _, n := range s.Counters {
 		rows = append(rows, []string{n.Name, fmt.Sprint(n.Value)})
@@ -89,7 +91,7 @@ func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 	if len(s.NeedRestart) > 0 {
 		rows = append(rows, []string{"Needs a restart", strings.Join(s.NeedRestart, ", ")})
 	}
-	table(w, rows)
+	terminal.Table(w, rows)
 }
 
 // certificate tells whose a certificate is, and when it ends.
@@ -102,10 +104,10 @@ func certificate(c *certs.Info) string {
 		name += " (made by the server itself)"
 	}
 	if c.Days < 0 {
-		return name + ", EXPIRED at " + moment(c.Ends)
+		return name + ", EXPIRED at " + terminal.Moment(c.Ends)
 	}
-	return fmt.Sprintf("%s, ends in %s, at %s", name, plural(int64(c.Days), "day", "days"),
-		moment(c.Ends))
+	return fmt.Sprintf("%s, ends in %s, at %s", name, terminal.Plural(int64(c.Days), "day", "days"),
+		terminal.Moment(c.Ends))
 }
 
 // stopPatience is how long stop waits for the server's end; the server itself
@@ -125,7 +127,7 @@ func stop(ctx ctx, c *call) error {
 		lock, err := dir.Lock()
 		if err == nil {
 			lock.Release()
-			return c.say(control.None{}, "The server has stopped.")
+			return c.Say(control.None{}, "The server has stopped.")
 		}
 		if mail.KindOf(err) != mail.Locked {
 			return err
@@ -148,7 +150,7 @@ func reload(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(r, func(w io.Writer) {
+	return c.Answer(r, func(w io.Writer) {
 		fmt.Fprintln(w, "Certificates and settings are read again.")
 		for _, note := range r.Notes {
 			fmt.Fprintf(w, "Note: %s.\n", note)
@@ -188,7 +190,7 @@ func readVersion() versionInfo {
 
 func version(_ ctx, c *call) error {
 	v := readVersion()
-	return c.answer(v, func(w io.Writer) {
+	return c.Answer(v, func(w io.Writer) {
 		fmt.Fprintf(w, "postrider %s (%s, %s)\n", v.Version, v.Go, v.System)
 		if v.Revision != "" {
 			changed := ""

@@ -122,7 +122,7 @@ func serviceInstall(ctx ctx, c *call) error {
 	if r.Manager == "" {
 		return mail.Errorf(mail.Conflict, r.Note)
 	}
-	return c.answer(r, func(w io.Writer) {
+	return c.Answer(r, func(w io.Writer) {
 		fmt.Fprintln(w, strings.Join(r.lines(), "\n"))
 		fmt.Fprintf(w, "It starts at boot. Start it now: %s\n", r.Start)
 	})
@@ -136,7 +136,7 @@ func serviceUninstall(ctx ctx, c *call) error {
 	if err := (service.Installer{}).Uninstall(ctx, m); err != nil {
 		return err
 	}
-	return c.say(serviceReply{Manager: string(m)}, "The service is removed. The data stays.")
+	return c.Say(serviceReply{Manager: string(m)}, "The service is removed. The data stays.")
 }
 
 func serviceShow(_ ctx, c *call) error {
@@ -164,5 +164,5 @@ func serviceShow(_ ctx, c *call) error {
 		File    string `json:"file"`
 		Content string `json:"content"`
 	}{path, content}
-	return c.answer(r, func(w io.Writer) { io.WriteString(w, content) })
+	return c.Answer(r, func(w io.Writer) { io.WriteString(w, content) })
 }

@@ -7,6 +7,7 @@ import (
 
 	"postrider/internal/control"
 	"postrider/internal/settings"
+	"postrider/internal/terminal"
 )
 
 func settingsShow(ctx ctx, c *call) error {
@@ -17,9 +18,9 @@ func settingsShow(ctx ctx, c *call) error {
 			return err
 		}
 		if q.Key != "" {
-			return c.answer(r.Settings[0], func(w io.Writer) { printSetting(w, &r.Settings[0]) })
+			return c.Answer(r.Settings[0], func(w io.Writer) { printSetting(w, &r.Settings[0]) })
 		}
-		return c.answer(r.Settings, func(w io.Writer) {
+		return c.Answer(r.Settings, func(w io.Writer) {
 			rows := [][]string{{"SETTING", "VALUE", "FROM"}}
 			for i := range r.Settings {
 				e := &r.Settings[i]
@@ -29,7 +30,7 @@ func settingsShow(ctx ctx, c *call) error {
 				}
 				rows = append(rows, []string{e.Name, shown(e.Value), from})
 			}
-			table(w, rows)
+			terminal.Table(w, rows)
 		})
 	})
 }
@@ -57,7 +58,7 @@ func printSetting(w io.Writer, e *settings.Explanation) {
 	}
 	rows = append(rows, []string{"Default", shown(e.Default)}, []string{"Wanted", e.Want},
 		[]string{"Takes effect", change}, []string{"Scope", e.Scope})
-	table(w, rows)
+	terminal.Table(w, rows)
 }
 
 func settingsSet(ctx ctx, c *call) error {
@@ -73,7 +74,7 @@ func settingsSet(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) { printChanges(w, &r, false) })
+		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, false) })
 	})
 }
 
@@ -83,7 +84,7 @@ func settingsReset(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) { printChanges(w, &r, false) })
+		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, false) })
 	})
 }
 
@@ -116,7 +117,7 @@ func configExport(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+		return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
 	})
 }
 
@@ -133,12 +134,12 @@ func configApply(ctx ctx, c *call) error {
 		if err != nil {
 			return err
 		}
-		return c.answer(r, func(w io.Writer) { printChanges(w, &r, q.DryRun) })
+		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, q.DryRun) })
 	})
 }
 
 // configDefault needs no data directory.
 func configDefault(_ ctx, c *call) error {
 	r := control.ConfigFile{Content: string(settings.Example())}
-	return c.answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+	return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
 }

@@ -15,6 +15,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/service"
 	"postrider/internal/settings"
+	"postrider/internal/terminal"
 )
 
 func setupCommands() []command {
@@ -120,7 +121,7 @@ func setup(ctx ctx, c *call) error {
 	}
 	r.Records = records(r.Domain, r.Host, addresses)
 	r.Todo = todo(r)
-	return c.answer(r, func(w io.Writer) { r.print(w) })
+	return c.Answer(r, func(w io.Writer) { r.print(w) })
 }
 
 // checkSetup refuses wrong names before anything is made.
@@ -325,10 +326,10 @@ func (r *setupReply) print(w io.Writer) {
 	for _, d := range r.Records {
 		rows = append(rows, []string{"  " + d.Name, d.Type, d.Value})
 	}
-	table(w, rows)
+	terminal.Table(w, rows)
 	fmt.Fprint(w, "\nStill to do:\n\n")
 	for i, text := range r.Todo {
-		text = strings.ReplaceAll(fold(text, 76), "\n", "\n   ")
+		text = strings.ReplaceAll(terminal.Fold(text, 76), "\n", "\n   ")
 		fmt.Fprintf(w, "%d. %s\n", i+1, text)
 	}
 }

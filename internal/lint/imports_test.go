@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"seal":        1,
 	"service":     1,
 	"settings":    1,
+	"terminal":    1,
 	"wire/smtp":   1,
 
 	"blob/volume":    2,
@@ -94,7 +95,8 @@ var modules = map[string][]string{
 	"store/sqldb":    {"modernc.org/sqlite"},
 	"store/sqlstore": {"golang.org/x/sys"},
 	"blob/pack":      {"github.com/klauspost/compress"},
-	"cmd/postrider":  {"golang.org/x/sys", "golang.org/x/term"},
+	"terminal":       {"golang.org/x/term"},
+	"cmd/postrider":  {"golang.org/x/sys"},
 }
 
 // testModules are for tests: tools and foreign programs to compare with.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,26 +8,19 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
-
-	"golang.org/x/term"
 
 	"postrider/internal/auth"
 	"postrider/internal/control"
 	"postrider/internal/mail"
+	"postrider/internal/terminal"
 )
 
 // maxInput bounds a file that is sent as content, in bytes.
 const maxInput = 64 << 20
 
-func isTerminal(v any) bool {
-	f, ok := v.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // input reads a file named on the command line, "-" being standard input.
 func (c *call) input(name string) ([]byte, error) {
-	r := c.stdin
+	r := c.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -43,7 +35,8 @@ func (c *call) input(name string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err == nil && len(data) > maxInput {
-		err = mail.Errorf(mail.Invalid, fmt.Sprintf("%s is larger than %s", name, size(maxInput)))
+		err = mail.Errorf(mail.Invalid,
+			fmt.Sprintf("%s is larger than %s", name, terminal.Size(maxInput)))
 	}
 	return data, err
 }
@@ -67,18 +60,18 @@ func (c *call) password(ctx context.Context) (string, error) {
 			return "", mail.Errorf(mail.Invalid, "the first line of the password file is empty")
 		}
 		return string(line), auth.CheckPassword(string(line))
-	case isTerminal(c.stdin) && isTerminal(c.stderr):
+	case c.Interactive():
 		return c.askPassword(ctx)
 	}
 	return "", nil
 }
 
 func (c *call) askPassword(ctx context.Context) (string, error) {
-	first, err := c.secret(ctx, "New password (empty: one is made): ")
+	first, err := c.Secret(ctx, "New password (empty: one is made): ")
 	if err != nil || first == "" {
 		return "", err
 	}
-	again, err := c.secret(ctx, "The same again: ")
+	again, err := c.Secret(ctx, "The same again: ")
 	if err != nil {
 		return "", err
 	}
@@ -88,50 +81,18 @@ func (c *call) askPassword(ctx context.Context) (string, error) {
 	return first, auth.CheckPassword(first)
 }
 
-// secret reads a line from the terminal without showing it.
-func (c *call) secret(ctx context.Context, prompt string) (string, error) {
-	fd := int(c.stdin.(*os.File).Fd())
-	state, err := term.GetState(fd)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprint(c.stderr, prompt)
-	defer fmt.Fprintln(c.stderr)
-	type answer struct {
-		text []byte
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		text, err := term.ReadPassword(fd)
-		answers <- answer{text, err}
-	}()
-	select {
-	case a := <-answers:
-		return string(a.text), a.err
-	case <-ctx.Done(): // interrupted: what is typed must be seen again
-		term.Restore(fd, state)
-		return "", ctx.Err()
-	}
-}
-
 // sure asks before something that cannot be taken back. Where nobody can be
 // asked, --yes is needed.
 func (c *call) sure(question string) error {
 	if c.opt.yes {
 		return nil
 	}
-	if !isTerminal(c.stdin) || !isTerminal(c.stderr) {
+	if !c.Interactive() {
 		return c.usage("%s: nobody can be asked here; say --yes if it is meant", c.cmd.name)
 	}
-	fmt.Fprintf(c.stderr, "%s [y/N] ", question)
-	line, err := bufio.NewReader(c.stdin).ReadString('\n')
-	if err != nil && line == "" {
-		return err
+	yes, err := c.Confirm(question)
+	if err == nil && !yes {
+		err = mail.Errorf(mail.Conflict, "nothing was changed")
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return nil
-	}
-	return mail.Errorf(mail.Conflict, "nothing was changed")
+	return err
 }
