@@ -14,6 +14,7 @@
 package pack
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -54,6 +55,7 @@ type Codec struct {
 // A packer is the memory that one Pack needs.
 type packer struct {
 	enc   *zstd.Encoder
+	dec   *zstd.Decoder
 	plain []byte // of Chunk bytes
 	frame []byte
 	again []byte // what comes out of the frame
@@ -77,22 +79,29 @@ func (c *Codec) packer() (*packer, error) {
 	if err != nil {
 		return nil, &mail.Error{Kind: mail.Internal, Text: "set up packing", Err: err}
 	}
-	return &packer{enc: enc, plain: make([]byte, Chunk), frame: make([]byte, 0, maxFrame),
-		again: make([]byte, 0, Chunk+slack)}, nil
+	dec, err := newDecoder()
+	return &packer{enc: enc, dec: dec, plain: make([]byte, Chunk),
+		frame: make([]byte, 0, maxFrame), again: make([]byte, 0, Chunk+slack)}, err
 }
 
 func (c *Codec) unpacker() (*unpacker, error) {
 	if u, ok := c.unpackers.Get().(*unpacker); ok {
 		return u, nil
 	}
-	// A frame may claim no more than a chunk, nor more than it is given.
+	dec, err := newDecoder()
+	return &unpacker{dec: dec, frame: make([]byte, maxFrame)}, err
+}
+
+// newDecoder makes one for which a frame may claim no more than a chunk, nor
+// more than there is room for.
+func newDecoder() (*zstd.Decoder, error) {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(Chunk), zstd.WithDecoderMaxWindow(Chunk),
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, &mail.Error{Kind: mail.Internal, Text: "set up unpacking", Err: err}
 	}
-	return &unpacker{dec: dec, frame: make([]byte, maxFrame)}, nil
+	return dec, nil
 }
 
 // worth says whether packed bytes are so much less than the plain ones that
@@ -125,8 +134,8 @@ func (c *Codec) Pack(ctx context.Context, dst io.Writer, src io.Reader) (n int64
 		if k == 0 {
 			break
 		}
-		if ok, err := c.seal(p, k); err != nil || !ok {
-			return n, false, err
+		if !p.seal(k) {
+			return n, false, nil
 		}
 		plain += int64(k)
 		n += int64(len(p.frame))
@@ -149,13 +158,9 @@ func (c *Codec) Pack(ctx context.Context, dst io.Writer, src io.Reader) (n int64
 // seal makes a frame of the first n plain bytes, and opens it again: what is
 // packed replaces the body, so nothing may rest on the encoder alone. It says
 // no if other bytes come out.
-func (c *Codec) seal(p *packer, n int) (bool, error) {
-	u, err := c.unpacker()
-	if err != nil {
-		return false, err
-	}
-	defer c.unpackers.Put(u)
+func (p *packer) seal(n int) bool {
 	p.frame = p.enc.EncodeAll(p.plain[:n], p.frame[:0])
-	p.again, err = u.dec.DecodeAll(p.frame, p.again[:0])
-	return err == nil && len(p.frame) <= maxFrame && string(p.again) == string(p.plain[:n]), nil
+	var err error
+	p.again, err = p.dec.DecodeAll(p.frame, p.again[:0])
+	return err == nil && len(p.frame) <= maxFrame && bytes.Equal(p.again, p.plain[:n])
 }

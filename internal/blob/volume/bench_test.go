@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -70,22 +71,24 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkOpen opens a message of 4 kB and reads it; moved and packed are
+// what compaction makes of it.
 func BenchmarkOpen(b *testing.B) {
-	s, err := Open(Config{Dirs: []string{b.TempDir()}})
-	if err != nil {
-		b.Fatal(err)
+	plain, text := blobtest.Body(4096, 0), blobtest.Text(4096, 0)
+	b.Run("plain", func(b *testing.B) { openAndRead(b, plain, false) })
+	b.Run("moved", func(b *testing.B) { openAndRead(b, plain, true) })
+	b.Run("packed", func(b *testing.B) { openAndRead(b, text, true) })
+}
+
+func openAndRead(b *testing.B, body []byte, move bool) {
+	s, loc := one(b, body)
+	if move {
+		var err error
+		if loc, err = s.Move(b.Context(), loc); err != nil {
+			b.Fatal(err)
+		}
 	}
-	defer s.Close()
-	d := blobtest.Draft(b, s, 0, blobtest.Body(4096, 0))
-	batch := s.Begin(1, 0)
-	loc, err := batch.Add(0, d, nil)
-	if err == nil {
-		err = batch.Sync()
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	buf := make([]byte, 4096)
+	buf := make([]byte, len(body))
 	b.ReportAllocs()
 	for b.Loop() {
 		r, err := s.Open(loc)
@@ -96,5 +99,77 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		_ = r.Close()
+	}
+}
+
+// one is a store with one body.
+func one(b *testing.B, body []byte) (*Store, blob.Location) {
+	s, err := Open(Config{Dirs: []string{b.TempDir()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	d := blobtest.Draft(b, s, 0, body)
+	batch := s.Begin(1, 0)
+	loc, err := batch.Add(0, d, nil)
+	if err == nil {
+		err = batch.Sync()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.Discard()
+	return s, loc
+}
+
+// BenchmarkMove moves 10 MB, with the flush.
+func BenchmarkMove(b *testing.B) {
+	for name, body := range map[string][]byte{"text": blobtest.Text(10<<20, 0),
+		"base64": blobtest.Base64(10<<20, 0), "random": blobtest.Body(10<<20, 0)} {
+		b.Run(name, func(b *testing.B) {
+			s, loc := one(b, body)
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				to, err := s.Move(b.Context(), loc)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := s.sealMoved(s.groups[0]); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Remove(b.Context(), to.Volume); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkRandom reads 4 kB somewhere in a body of 10 MB.
+func BenchmarkRandom(b *testing.B) {
+	for name, body := range map[string][]byte{"plain": blobtest.Body(10<<20, 0),
+		"packed": blobtest.Text(10<<20, 0)} {
+		b.Run(name, func(b *testing.B) {
+			s, loc := one(b, body)
+			loc, err := s.Move(b.Context(), loc)
+			if err != nil {
+				b.Fatal(err)
+			}
+			random := rand.New(rand.NewPCG(1, 1))
+			buf := make([]byte, 4096)
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := s.Open(loc)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := r.ReadAt(buf, random.Int64N(loc.Size-4096)); err != nil {
+					b.Fatal(err)
+				}
+				_ = r.Close()
+			}
+		})
 	}
 }

@@ -331,6 +331,9 @@ func TestMoveBroken(t *testing.T) {
 // TestMoveFlatMemory moves bodies of 24 MB, one that packs and one that does
 // not seem so at first.
 func TestMoveFlatMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("under the race detector, pools forget at random")
+	}
 	s := open(t, Config{Dirs: []string{t.TempDir()}, FS: noSync{}})
 	text := blobtest.Text(1<<20, 1)
 	for name, first := range map[string][]byte{"text": text, "plain": blobtest.Body(1<<20, 1)} {
