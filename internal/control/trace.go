@@ -41,7 +41,7 @@ type TraceInfo struct {
 type TraceRecipient struct {
 	Address string `json:"address"`
 	EmailID string `json:"email_id,omitempty"` // as POP3's UIDL shows it
-	Outcome string `json:"outcome"`            // "delivered", "refused" or "deferred"
+	Outcome string `json:"outcome"`            // "delivered", "accepted", "refused" or "deferred"
 	Reason  string `json:"reason,omitempty"`
 }
 
@@ -164,6 +164,8 @@ func outcome(r store.TraceRecipient) string {
 	switch {
 	case r.Outcome == "delivered" && r.Email != 0:
 		s += " as message " + r.Email.String()
+	case r.Outcome == "accepted":
+		s = "For " + r.Address + " it is safe and will be delivered"
 	case r.Outcome == "deferred":
 		s = "For " + r.Address + " it was put off: the sender may try again"
 	}

@@ -104,8 +104,10 @@ func (h *Hall) judgeSender(v *Visitor, from mail.Address, p mail.MailParams) *ma
 	if v.Door == "submission" && v.User == nil {
 		return mail.NewReply(530, "5.7.0", "authentication required")
 	}
-	if !p.HoldUntil.IsZero() { // not announced; better no than at once
-		return mail.NewReply(555, "5.5.4", "there is no queue yet that could hold a message")
+	// RFC 4865 section 3: a service of submission. A stranger could fill the
+	// disk with what nobody sees.
+	if !p.HoldUntil.IsZero() && v.User == nil {
+		return mail.NewReply(555, "5.5.4", "only who has logged in may have a message held")
 	}
 	if from.IsZero() {
 		return nil // RFC 5321 section 4.5.5: never refused

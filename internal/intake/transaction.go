@@ -294,6 +294,9 @@ func (t *transaction) delivery(m *message.Message) *store.Delivery {
 	now := t.h.cfg.Now()
 	d := &store.Delivery{Body: t.draft, Received: now, Thread: m.Header.ThreadKey(),
 		Format: message.FormVersion, Parsed: m.AppendForm(make([]byte, 0, formRoom)), Trace: t.trace()}
+	if t.params.HoldUntil.After(now) {
+		d.Hold = t.params.HoldUntil
+	}
 	d.Sent, _ = message.ParseDate(m.Header.Get("Date"))
 	var room [stampRoom]byte
 	shared := t.stamp(room[:0], m, now)

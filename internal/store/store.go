@@ -122,7 +122,8 @@ type Delivery struct {
 	Format   int
 	Parsed   []byte
 	Targets  []Target
-	Trace    *Trace // written with the delivery; may be nil
+	Hold     time.Time // deliver then and not before; zero is at once
+	Trace    *Trace    // written with the delivery; may be nil
 }
 
 // A Target is one mailbox of a delivery.
@@ -139,8 +140,8 @@ type Target struct {
 // A Result is what became of a Target.
 type Result struct {
 	Email mail.EmailID
-	UID   mail.UID
-	Err   error // of kind NotFound, Denied (disabled), OverQuota; nil when delivered
+	UID   mail.UID // 0 while the message is safe but not yet in the mailbox
+	Err   error    // of kind NotFound, Denied (disabled), OverQuota; nil when delivered
 }
 
 // MaxPrefix is the most that may stand before a body, in bytes.
@@ -169,7 +170,7 @@ type TraceRecipient struct {
 	Address string
 	Account mail.AccountID
 	Email   mail.EmailID
-	Outcome string // "delivered", "refused", "deferred"
+	Outcome string // "delivered", "accepted" (not there yet), "refused", "deferred"
 	Reason  string
 	// Notify and Original are NOTIFY and ORCPT of RFC 3461.
 	Notify   string
@@ -231,6 +232,8 @@ type Store interface {
 
 	// Deliver puts a message into mailboxes, each target alone. The error
 	// tells that nothing was delivered at all, with kind Full or Temporary.
+	// A held message, and the targets of a very long list if something fails
+	// in between, are delivered later, once, and count as taken.
 	Deliver(ctx context.Context, d *Delivery) ([]Result, error)
 
 	Mailbox(ctx context.Context, a mail.AccountID, id mail.MailboxID) (*Mailbox, error)

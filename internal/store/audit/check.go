@@ -65,7 +65,8 @@ func Check(ctx context.Context, cfg Config, repair bool, p store.Progress) (
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{k.engine, k.accounts, k.unlisted, k.strays, k.bodies} {
+	for _, step := range []func() error{k.engine, k.accounts, k.unlisted, k.strays, k.pending,
+		k.bodies} {
 		if err := step(); err != nil {
 			return k.problems, err
 		}
@@ -239,6 +240,25 @@ func (k *checker) strays() error {
 		}
 	}
 	return rows.Err()
+}
+
+// pending finds deliveries that are to go on and have no body.
+func (k *checker) pending() error {
+	ids, err := k.ids(`SELECT DISTINCT blob FROM pending WHERE blob > $1
+		AND NOT EXISTS (SELECT 1 FROM blob WHERE id = pending.blob) ORDER BY blob LIMIT $2`, -1<<63)
+	for _, id := range ids {
+		k.found(k.repair, fmt.Sprintf("blob %d", id), "a delivery that is to go on has no body")
+		if !k.repair {
+			continue
+		}
+		err := k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+			return t.Exec(`DELETE FROM pending WHERE blob = $1`, id)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // bodies reads every body and compares its checksum.

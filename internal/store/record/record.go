@@ -5,8 +5,9 @@
 // Numbers are varints, signed ones zigzag; a string is its length and its
 // bytes:
 //
-//	version 1, blob, received, sent, thread, trace, count of targets;
-//	each target: account, mailbox, uid, email, modseq, flags, size, prefix
+//	version 2, blob, received, sent, thread, due, trace, count of targets;
+//	each target: account, mailbox, uid, email, modseq, flags, size,
+//	how many bytes at its end the prefix shares with the last one, the rest
 package record
 
 import (
@@ -22,11 +23,13 @@ type Meta struct {
 	Received time.Time
 	Sent     int64 // seconds since 1970; 0 when unknown
 	Thread   int64
-	Trace    []byte // in the form of its row; may be empty
+	Due      time.Time // when targets without UID get the message; zero is at once
+	Trace    []byte    // in the form of its row; may be empty
 	Targets  []Target
 }
 
-// A Target is a message in a mailbox.
+// A Target is a message in a mailbox, or one that was promised to it but has
+// no place there yet; then UID and ModSeq are 0.
 type Target struct {
 	Account mail.AccountID
 	Mailbox mail.MailboxID
@@ -38,7 +41,11 @@ type Target struct {
 	Prefix  []byte
 }
 
-const version = 1
+const version = 2
+
+// maxPrefixes bounds what the prefixes of one record may take in memory, in
+// bytes: 100 000 recipients, each with a usual one.
+const maxPrefixes = 128 << 20
 
 // Append adds the record's form of m to b.
 func (m *Meta) Append(b []byte) []byte {
@@ -47,8 +54,14 @@ func (m *Meta) Append(b []byte) []byte {
 	b = binary.AppendVarint(b, m.Received.UnixMicro())
 	b = binary.AppendVarint(b, m.Sent)
 	b = binary.AppendVarint(b, m.Thread)
+	due := int64(0)
+	if !m.Due.IsZero() {
+		due = m.Due.UnixMicro()
+	}
+	b = binary.AppendVarint(b, due)
 	b = appendBytes(b, m.Trace)
 	b = binary.AppendUvarint(b, uint64(len(m.Targets)))
+	var last []byte
 	for i := range m.Targets {
 		t := &m.Targets[i]
 		b = binary.AppendVarint(b, int64(t.Account))
@@ -58,9 +71,21 @@ func (m *Meta) Append(b []byte) []byte {
 		b = binary.AppendVarint(b, int64(t.ModSeq))
 		b = binary.AppendUvarint(b, uint64(t.Flags))
 		b = binary.AppendVarint(b, t.Size)
-		b = appendBytes(b, t.Prefix)
+		same := common(last, t.Prefix)
+		b = binary.AppendUvarint(b, uint64(same))
+		b = appendBytes(b, t.Prefix[:len(t.Prefix)-same])
+		last = t.Prefix
 	}
 	return b
+}
+
+// common is how many bytes at their ends a and b share.
+func common(a, b []byte) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	return n
 }
 
 func appendBytes(b, s []byte) []byte {
@@ -71,8 +96,9 @@ var errBroken = mail.Errorf(mail.Damaged, "what a record says of its delivery is
 
 // A reader decodes with a sticky error.
 type reader struct {
-	b   []byte
-	err error
+	b        []byte
+	err      error
+	prefixes int // bytes of those that are not part of b
 }
 
 func (r *reader) int() int64 {
@@ -118,24 +144,50 @@ func Parse(b []byte) (*Meta, error) {
 		Received: time.UnixMicro(r.int()),
 		Sent:     r.int(),
 		Thread:   r.int(),
+		Due:      r.time(),
 		Trace:    r.bytes(),
 	}
-	// A target takes 8 bytes at least, which bounds what is allocated.
+	// A target takes 9 bytes at least, which bounds what is allocated.
 	n := r.uint()
-	if n > uint64(len(r.b)/8) {
+	if n > uint64(len(r.b)/9) {
 		return nil, errBroken
 	}
 	m.Targets = make([]Target, 0, n)
+	var last []byte
 	for range n {
-		m.Targets = append(m.Targets, Target{
+		t := Target{
 			Account: mail.AccountID(r.int()), Mailbox: mail.MailboxID(r.int()),
 			UID: mail.UID(r.uint()), Email: mail.EmailID(r.int()),
-			ModSeq: mail.ModSeq(r.int()), Flags: mail.Flags(r.uint()),
-			Size: r.int(), Prefix: r.bytes(),
-		})
+			ModSeq: mail.ModSeq(r.int()), Flags: mail.Flags(r.uint()), Size: r.int(),
+		}
+		t.Prefix = r.prefix(last)
+		last = t.Prefix
+		m.Targets = append(m.Targets, t)
 	}
 	if r.err != nil || len(r.b) != 0 {
 		return nil, errBroken
 	}
 	return m, nil
+}
+
+func (r *reader) time() time.Time {
+	if t := r.int(); t != 0 {
+		return time.UnixMicro(t)
+	}
+	return time.Time{}
+}
+
+// prefix reads a prefix that shares its end with the last one.
+func (r *reader) prefix(last []byte) []byte {
+	same := r.uint()
+	head := r.bytes()
+	if same == 0 {
+		return head
+	}
+	r.prefixes += len(head) + int(min(same, maxPrefixes))
+	if same > uint64(len(last)) || r.prefixes > maxPrefixes {
+		r.err, r.b = errBroken, nil
+		return nil
+	}
+	return append(head, last[len(last)-int(same):]...)
 }

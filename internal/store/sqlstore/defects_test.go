@@ -13,6 +13,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/state"
 	"postrider/internal/store/storetest"
 )
 
@@ -276,7 +277,7 @@ func TestSnapshotAfterCrash(t *testing.T) {
 	copyTree(t, dir, crashed)
 	s.Close()
 	openTest(t, crashed, nil).Close()
-	snap, err := readSnapshot(filepath.Join(crashed, "state.json"))
+	snap, err := state.Read(filepath.Join(crashed, "state.json"))
 	if err != nil || len(snap.Accounts) != 1200 || len(snap.Accounts[7].Mailboxes) != 1 {
 		t.Errorf("the snapshot: got %+v, %v; want 1200 accounts", snap, err)
 	}

@@ -3,15 +3,18 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
 	"postrider/internal/store/record"
+	"postrider/internal/store/story"
 )
 
 // targetsPerOp keeps one delivery from holding the committer: a message for
-// more recipients goes in steps. The sender hears 250 after the last.
+// more recipients goes in steps, the first of which promises the others. The
+// sender hears 250 after the last.
 const targetsPerOp = 128
 
 // Deliver implements store.Store.
@@ -24,13 +27,20 @@ func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result,
 	if d.Trace != nil {
 		job.traceID = s.ids.next()
 	}
-	for from := 0; from < len(d.Targets); from += targetsPerOp {
-		to := min(from+targetsPerOp, len(d.Targets))
-		err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Targets: to - from,
-			Run: s.in(func(t *tx) error { return job.run(t, results, from, to) })})
-		if err != nil {
-			return nil, err
-		}
+	first := min(len(d.Targets), targetsPerOp)
+	if !d.Hold.IsZero() {
+		first = 0
+	}
+	err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Targets: first,
+		Run: s.in(func(t *tx) error { return job.run(t, results, first) })})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !d.Hold.IsZero():
+		s.keeper.pendingSoon()
+	case first < len(results):
+		s.goOn(job, results[first:])
 	}
 	return results, nil
 }
@@ -44,17 +54,22 @@ type delivery struct {
 	used    bool // the first email has taken the blob's number
 }
 
-// run delivers to the targets from and up to these numbers. What can be
-// refused is found out before anything is written.
-func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
-	targets, results := d.Targets[from:to], all[from:to]
-	m := &record.Meta{Blob: d.blob, Received: d.Received, Thread: d.Thread}
+// run delivers to the first targets and promises the message to the others.
+// What can be refused is found out before anything is written.
+func (d *delivery) run(t *tx, results []store.Result, first int) error {
+	m := &record.Meta{Blob: d.blob, Received: d.Received, Thread: d.Thread, Due: d.Hold}
 	if !d.Sent.IsZero() {
 		m.Sent = d.Sent.Unix()
 	}
-	m.Targets = make([]record.Target, 0, len(targets))
-	for i := range targets {
-		r, err := d.place(t, &targets[i])
+	m.Targets = make([]record.Target, 0, len(d.Targets))
+	for i := range d.Targets {
+		if i >= first {
+			r := d.promise(&d.Targets[i])
+			results[i] = store.Result{Email: r.Email}
+			m.Targets = append(m.Targets, r)
+			continue
+		}
+		r, err := d.place(t, &d.Targets[i])
 		results[i] = store.Result{Email: r.Email, UID: r.UID, Err: err}
 		if err == nil {
 			m.Targets = append(m.Targets, r)
@@ -62,9 +77,9 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 			return err
 		}
 	}
-	if to == len(d.Targets) && d.Trace != nil {
-		d.judge(all)
-		m.Trace = appendTrace(nil, d.Trace)
+	if d.Trace != nil {
+		d.judge(results)
+		m.Trace = story.Append(nil, d.Trace)
 		if err := t.insertTrace(d.traceID, d.Trace.Time, m.Trace); err != nil {
 			return err
 		}
@@ -72,19 +87,33 @@ func (d *delivery) run(t *tx, all []store.Result, from, to int) error {
 	if len(m.Targets) == 0 {
 		return nil
 	}
-	loc, err := t.Blobs.Add(d.group(t, targets), d.Body, m.Append(nil))
+	return d.write(t, m, len(d.Targets)-first)
+}
+
+// write adds the record and the rows of a delivery whose last targets have
+// no place yet.
+func (d *delivery) write(t *tx, m *record.Meta, promised int) error {
+	loc, err := t.Blobs.Add(d.group(t), d.Body, m.Append(nil))
 	if err != nil {
 		return err
 	}
 	if err := t.insertBlob(d.blob, loc); err != nil {
 		return err
 	}
-	for i := range m.Targets {
+	placed := len(m.Targets) - promised
+	for i := range placed {
 		if err := t.insertTarget(m, &m.Targets[i], d.Format, d.Parsed); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.insertPending(m, m.Targets[placed:], d.traceID)
+}
+
+// promise draws a message's number for a target that gets it later.
+func (d *delivery) promise(target *store.Target) record.Target {
+	return record.Target{Account: target.Account, Mailbox: max(target.Mailbox, store.Inbox),
+		Email: d.emailID(), Flags: target.Flags, Size: int64(len(target.Prefix)) + d.Body.Size(),
+		Prefix: target.Prefix}
 }
 
 // place draws the numbers of one target and counts it, or says why it is
@@ -143,9 +172,9 @@ func (d *delivery) emailID() mail.EmailID {
 }
 
 // group is the volume directory of the first recipient that is bound to one.
-func (d *delivery) group(t *tx, targets []store.Target) int {
-	for i := range targets {
-		a, err := t.account(d.s, targets[i].Account)
+func (d *delivery) group(t *tx) int {
+	for i := range min(len(d.Targets), targetsPerOp) {
+		a, err := t.account(d.s, d.Targets[i].Account)
 		if err == nil && a.Volume != 0 {
 			return a.Volume
 		}
@@ -166,10 +195,16 @@ func (d *delivery) judge(results []store.Result) {
 		if !ok || r.Account == 0 {
 			continue
 		}
-		if err := results[j].Err; err != nil {
-			r.Outcome, r.Reason = "refused", err.Error()
-		} else {
-			r.Outcome, r.Email = "delivered", results[j].Email
+		switch res := &results[j]; {
+		case res.Err != nil:
+			r.Outcome, r.Reason = "refused", res.Err.Error()
+		case res.UID != 0:
+			r.Outcome, r.Email = "delivered", res.Email
+		default:
+			r.Outcome, r.Email = promised, res.Email
+			if !d.Hold.IsZero() {
+				r.Reason = "held until " + d.Hold.UTC().Format(time.RFC3339)
+			}
 		}
 	}
 }

@@ -15,10 +15,12 @@ const (
 )
 
 // A keeper does the background work of a store besides checkpoints: traces,
-// snapshots, and winning back space. It has two goroutines, so that notes and
-// snapshots do not wait for a sweep.
+// snapshots, and winning back space. Deliveries that are due,
+// notes and snapshots, and the sweep have a goroutine each, so that none waits
+// for another.
 type keeper struct {
-	changed  atomic.Bool // the snapshot is out of date
+	changed  atomic.Bool   // the snapshot is out of date
+	pending  chan struct{} // deliveries may have become due
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
 	lastSnap time.Time
@@ -28,6 +30,8 @@ func (k *keeper) start(s *Store) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.snapshotSoon() // what a crash kept from being written
+	k.pending = make(chan struct{}, 1)
+	k.group.Go(func() { s.keepPending(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
 }
@@ -36,6 +40,14 @@ func (k *keeper) stop() {
 	if k.cancel != nil {
 		k.cancel()
 		k.group.Wait()
+	}
+}
+
+// pendingSoon has deliveries looked for that are due, now or soon.
+func (k *keeper) pendingSoon() {
+	select {
+	case k.pending <- struct{}{}:
+	default:
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/record"
+	"postrider/internal/store/state"
 )
 
 // Rebuild makes a new database from the volumes and the state snapshot. The
@@ -21,7 +22,7 @@ func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, e
 	if p == nil {
 		p = func(string, int64, int64) {}
 	}
-	snap, err := readSnapshot(cfg.Snapshot)
+	snap, err := state.Read(cfg.Snapshot)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
 			"): without it nobody knows whose the messages in the volumes are")
@@ -68,7 +69,7 @@ func setAside(path string) (string, error) {
 	return aside, nil
 }
 
-func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) error {
+func (s *Store) rebuild(ctx context.Context, snap *state.Snapshot, p store.Progress) error {
 	err := s.committer.Alone(ctx, s.committer.Batch(), s.in(func(t *tx) error {
 		return s.writeState(t, snap)
 	}))
@@ -98,11 +99,14 @@ func (s *Store) rebuild(ctx context.Context, snap *snapshot, p store.Progress) e
 		return err
 	}
 	p("messages", done, done)
-	return s.takeIn(ctx, r, true)
+	if err := s.takeIn(ctx, r, true); err != nil {
+		return err
+	}
+	return s.finishPromised(ctx)
 }
 
 // writeState writes domains, accounts and settings.
-func (s *Store) writeState(t *tx, snap *snapshot) error {
+func (s *Store) writeState(t *tx, snap *state.Snapshot) error {
 	for _, d := range snap.Domains {
 		if err := t.Exec(`INSERT INTO domain (name, main, created) VALUES ($1, $2, $3)`, d.Name,
 			number(d.Main), d.Created.UnixMicro()); err != nil {
@@ -131,7 +135,7 @@ func (s *Store) writeState(t *tx, snap *snapshot) error {
 
 // laterValidity is a UIDVALIDITY for a mailbox that is above the one it had,
 // even if the clock was set back.
-func (t *tx) laterValidity(a *snapshotAccount, id mail.MailboxID) uint32 {
+func (t *tx) laterValidity(a *state.Account, id mail.MailboxID) uint32 {
 	v := uint32(t.Now.Unix())
 	for _, m := range a.Mailboxes {
 		if m.ID == id {
@@ -141,7 +145,7 @@ func (t *tx) laterValidity(a *snapshotAccount, id mail.MailboxID) uint32 {
 	return v
 }
 
-func (t *tx) restoreParts(a *snapshotAccount) error {
+func (t *tx) restoreParts(a *state.Account) error {
 	for _, c := range a.Credentials {
 		if err := t.Exec(`INSERT INTO credential (account, kind, name, data, created)
 			VALUES ($1, $2, $3, $4, $5)`, int64(a.ID), c.Kind, c.Name, c.Data,

@@ -9,6 +9,7 @@ import (
 	"postrider/internal/store"
 	"postrider/internal/store/audit"
 	"postrider/internal/store/record"
+	"postrider/internal/store/state"
 	"postrider/internal/store/tidy"
 )
 
@@ -82,6 +83,9 @@ func (s *Store) recover(ctx context.Context) error {
 	// Also when there is nothing to take in: from here on the database is
 	// known to be durable, so that the volumes can tell an older one.
 	err = s.takeIn(ctx, r, true)
+	if err == nil {
+		err = s.finishPromised(ctx)
+	}
 	s.unowned = r.unowned
 	if s.unowned > 0 {
 		s.log.Error("the volumes have messages of accounts that are not known", "messages", s.unowned)
@@ -102,11 +106,20 @@ func (s *Store) lost(ctx context.Context) (bool, error) {
 	if err := row.Scan(&n); err != nil || n > 0 {
 		return false, err
 	}
-	snap, err := readSnapshot(s.cfg.Snapshot)
+	snap, err := state.Read(s.cfg.Snapshot)
 	if err == nil && len(snap.Accounts) > 0 {
 		return true, errLost
 	}
 	return true, nil
+}
+
+// finishPromised delivers what was promised and is due, when all that has a
+// number has its place again.
+func (s *Store) finishPromised(ctx context.Context) error {
+	_, err := s.deliverDue(ctx, func(run func(*tx) error) error {
+		return s.committer.Alone(ctx, s.committer.Batch(), s.in(run))
+	})
+	return err
 }
 
 // Unowned is how many messages of the volumes belonged to no account that
@@ -144,25 +157,34 @@ func (s *Store) redeliver(t *tx, r *replay, p *pendingRecord) error {
 	s.ids.start(max(s.ids.last.Load(), int64(m.Blob)), s.now)
 	format, parsed := s.reparse(body)
 	used := false
-	for i := range m.Targets {
+	placed := m.Targets
+	for len(placed) > 0 && placed[len(placed)-1].UID == 0 {
+		placed = placed[:len(placed)-1]
+	}
+	for i := range placed {
 		there, err := t.retarget(m, &m.Targets[i], format, parsed)
 		if err != nil {
 			return err
 		}
 		used = used || there
+	}
+	for i := range m.Targets {
 		r.account = max(r.account, m.Targets[i].Account)
 		s.ids.start(max(s.ids.last.Load(), int64(m.Targets[i].Email)), s.now)
 	}
-	if !used {
+	if !used && len(placed) == len(m.Targets) {
 		r.unowned++
 		if err := tidy.Orphan(t.Tx, int64(m.Blob)); err != nil {
 			return err
 		}
 	}
-	if len(m.Trace) == 0 {
-		return nil
+	traceID := s.ids.next()
+	if len(m.Trace) > 0 {
+		if err := t.insertTrace(traceID, m.Received, m.Trace); err != nil {
+			return err
+		}
 	}
-	return t.insertTrace(s.ids.next(), m.Received, m.Trace)
+	return t.insertPending(m, m.Targets[len(placed):], traceID)
 }
 
 // retarget makes the rows of a message in a mailbox, and says whether it is

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"postrider/internal/store"
+	"postrider/internal/store/state"
 )
 
 // restoreMissing gives an older database the domains and accounts that the
@@ -13,7 +14,7 @@ import (
 // have for them finds its owners, and no number is given twice. What the
 // database knows itself stays as it is.
 func (s *Store) restoreMissing(ctx context.Context) error {
-	snap, err := readSnapshot(s.cfg.Snapshot)
+	snap, err := state.Read(s.cfg.Snapshot)
 	if errors.Is(err, os.ErrNotExist) || s.cfg.Snapshot == "" {
 		return nil
 	}
@@ -25,7 +26,7 @@ func (s *Store) restoreMissing(ctx context.Context) error {
 	}))
 }
 
-func (s *Store) addMissing(t *tx, snap *snapshot) error {
+func (s *Store) addMissing(t *tx, snap *state.Snapshot) error {
 	for _, d := range snap.Domains {
 		if err := t.Exec(`INSERT INTO domain (name, main, created) VALUES ($1, 0, $2)
 			ON CONFLICT (name) DO NOTHING`, d.Name, d.Created.UnixMicro()); err != nil {
@@ -56,7 +57,7 @@ func (s *Store) addMissing(t *tx, snap *snapshot) error {
 }
 
 // knows says whether the number or the address of an account is in use.
-func (t *tx) knows(a *snapshotAccount) (bool, error) {
+func (t *tx) knows(a *state.Account) (bool, error) {
 	var n int
 	err := t.Row(`SELECT (SELECT count(*) FROM account WHERE id = $1 OR address = $2) +
 		(SELECT count(*) FROM purge WHERE account = $1)`, int64(a.ID), a.Address.Key()).Scan(&n)

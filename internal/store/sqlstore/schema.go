@@ -50,4 +50,9 @@ var upgrades = [][]string{{
 	`CREATE TABLE lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until {int} NOT NULL)
 		{clustered}`,
 	`CREATE TABLE trace (id {id}, time {int} NOT NULL, data {blob} NOT NULL)`,
+}, {
+	`CREATE TABLE pending (blob {int} NOT NULL, part {int} NOT NULL, due {int} NOT NULL,
+		trace {int} NOT NULL, last {int} NOT NULL, data {blob} NOT NULL,
+		PRIMARY KEY (blob, part)) {clustered}`,
+	`CREATE INDEX pending_due ON pending (due)`,
 }}

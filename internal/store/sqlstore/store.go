@@ -29,6 +29,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/hub"
 	"postrider/internal/store/sqldb"
 	"postrider/internal/store/tidy"
 )
@@ -74,7 +75,7 @@ type Store struct {
 	tx        *tx
 	ids       idSource
 	directory directory
-	hub       hub
+	hub       *hub.Hub
 	space     *spaceGuard
 	keeper    keeper
 	broom     *tidy.Broom
@@ -167,11 +168,11 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	s.broom = tidy.New(tidy.Config{Committer: s.committer, Read: s.read, Blobs: s.blobs, Log: s.log,
 		Now: s.now, OrphanKeep: s.cfg.OrphanKeep, TraceKeep: s.cfg.TraceKeep})
 	s.directory.init(s)
-	s.hub.init()
+	s.hub = hub.New()
 	var last int64
 	err = s.committer.Conn().QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM (
 		SELECT max(id) AS id FROM email UNION ALL SELECT max(id) FROM blob
-		UNION ALL SELECT max(id) FROM trace
+		UNION ALL SELECT max(id) FROM trace UNION ALL SELECT max(last) FROM pending
 		UNION ALL SELECT value FROM state WHERE name = 'id') AS used`).Scan(&last)
 	s.ids.start(last, s.now)
 	return err
@@ -203,7 +204,7 @@ func (s *Store) Close() error {
 	}
 	s.committer.Stop()
 	keep(s.writeSnapshot(context.Background()))
-	s.hub.close()
+	s.hub.Close()
 	keep(s.closeDatabases())
 	keep(s.blobs.Close())
 	return first
@@ -223,6 +224,11 @@ func (s *Store) closeDatabases() error {
 		second = s.read.Close()
 	}
 	return cmp.Or(first, second)
+}
+
+// Subscribe implements store.Store.
+func (s *Store) Subscribe(a mail.AccountID) (<-chan store.Event, func()) {
+	return s.hub.Subscribe(a)
 }
 
 // Blobs implements store.Store.

@@ -50,6 +50,6 @@ func (t *tx) Flush(_ *commit.Tx, full bool) error {
 // Committed implements commit.Owner.
 func (t *tx) Committed(*commit.Tx) {
 	for id, modseq := range t.events {
-		t.s.hub.publish(store.Event{Account: id, ModSeq: modseq})
+		t.s.hub.Publish(store.Event{Account: id, ModSeq: modseq})
 	}
 }

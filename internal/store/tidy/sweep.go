@@ -58,7 +58,8 @@ func sweepSome(t *commit.Tx, before time.Time) (int, error) {
 		// partial index.
 		if err := t.Exec(`DELETE FROM blob WHERE id = $1
 			AND NOT EXISTS (SELECT 1 FROM email WHERE id = $1 AND blob = $1)
-			AND NOT EXISTS (SELECT 1 FROM email WHERE blob = $1 AND blob <> id)`, id); err != nil {
+			AND NOT EXISTS (SELECT 1 FROM email WHERE blob = $1 AND blob <> id)
+			AND NOT EXISTS (SELECT 1 FROM pending WHERE blob = $1)`, id); err != nil {
 			return 0, err
 		}
 		if err := t.Exec(`DELETE FROM orphan WHERE blob = $1`, id); err != nil {

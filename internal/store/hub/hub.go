@@ -1,4 +1,5 @@
-package sqlstore
+// Package hub tells listeners what was committed.
+package hub
 
 import (
 	"sync"
@@ -7,18 +8,20 @@ import (
 	"postrider/internal/store"
 )
 
-// A hub tells listeners what was committed. It never waits for one: a slow
-// listener finds the newest event when it looks.
-type hub struct {
+// A Hub passes events on. It never waits for a listener: a slow one finds the
+// newest event when it looks. Its methods may be called concurrently, Publish
+// by one goroutine at a time.
+type Hub struct {
 	mu        sync.Mutex
 	listeners map[mail.AccountID]map[chan store.Event]struct{}
 }
 
-func (h *hub) init() { h.listeners = map[mail.AccountID]map[chan store.Event]struct{}{} }
+// New makes a Hub without listeners.
+func New() *Hub { return &Hub{listeners: map[mail.AccountID]map[chan store.Event]struct{}{}} }
 
-// Subscribe implements store.Store.
-func (s *Store) Subscribe(a mail.AccountID) (<-chan store.Event, func()) {
-	h := &s.hub
+// Subscribe hears of an account's changes until cancel is called or the hub
+// is closed, either of which closes the channel.
+func (h *Hub) Subscribe(a mail.AccountID) (events <-chan store.Event, cancel func()) {
 	ch := make(chan store.Event, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,10 +46,9 @@ func (s *Store) Subscribe(a mail.AccountID) (<-chan store.Event, func()) {
 	}
 }
 
-// publish replaces an event that its listener has not taken yet. Only the
-// committer's goroutine publishes, and sends happen under mu, so the second
-// send always has room.
-func (h *hub) publish(e store.Event) {
+// Publish passes an event on; it replaces one that its listener has not taken
+// yet. Sends happen under mu, so the second one always has room.
+func (h *Hub) Publish(e store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ch := range h.listeners[e.Account] {
@@ -63,7 +65,8 @@ func (h *hub) publish(e store.Event) {
 	}
 }
 
-func (h *hub) close() {
+// Close ends all subscriptions.
+func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, all := range h.listeners {
