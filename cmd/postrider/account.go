@@ -11,26 +11,24 @@ import (
 	"postrider/internal/terminal"
 )
 
-type ctx = context.Context
-
 // change gathers what the flags say of an account.
 func (c *call) change() (control.AccountChange, error) {
 	var ch control.AccountChange
 	o := &c.opt
-	if c.given["full-name"] {
+	if c.line.Given["full-name"] {
 		ch.FullName = &o.fullName
 	}
-	if c.given["quota"] {
+	if c.line.Given["quota"] {
 		n, ok := terminal.ParseSize(o.quota)
 		if !ok && !strings.EqualFold(o.quota, "none") {
 			return ch, c.usage("--quota %s: want a size such as 500M, or none", o.quota)
 		}
 		ch.QuotaBytes = &n
 	}
-	if c.given["apop"] {
+	if c.line.Given["apop"] {
 		ch.APOP = &o.apop
 	}
-	if c.given["login"] {
+	if c.line.Given["login"] {
 		switch strings.ToLower(o.login) {
 		case "yes", "true", "on", "no", "false", "off":
 		default:
@@ -39,16 +37,16 @@ func (c *call) change() (control.AccountChange, error) {
 		login := strings.Contains("yes true on", strings.ToLower(o.login))
 		ch.Login = &login
 	}
-	if c.given["volume"] {
+	if c.line.Given["volume"] {
 		ch.Volume = &o.volume
 	}
-	if c.given["notify"] {
+	if c.line.Given["notify"] {
 		ch.Notify = &o.notify
 	}
 	return ch, nil
 }
 
-func accountAdd(ctx ctx, c *call) error {
+func (c *call) accountAdd(ctx context.Context) error {
 	change, err := c.change()
 	if err != nil {
 		return err
@@ -57,7 +55,7 @@ func accountAdd(ctx ctx, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := control.AccountAddRequest{Address: c.arg(0), Password: password, AccountChange: change}
+	q := control.AccountAddRequest{Address: c.line.Arg(0), Password: password, AccountChange: change}
 	return c.with(ctx, func(s *session) error {
 		r, err := control.AccountAdd.Call(ctx, s, q, nil)
 		if err != nil {
@@ -80,7 +78,8 @@ func printPassword(w io.Writer, r control.AccountPasswordReply) {
 }
 
 // accounts calls f with the list of accounts, a part at a time.
-func accounts(ctx ctx, via control.Caller, domain string, f func([]control.AccountInfo)) error {
+func accounts(ctx context.Context, via control.Caller, domain string,
+	f func([]control.AccountInfo)) error {
 	q := control.AccountListRequest{Domain: domain}
 	for {
 		r, err := control.AccountList.Call(ctx, via, q, nil)
@@ -95,7 +94,7 @@ func accounts(ctx ctx, via control.Caller, domain string, f func([]control.Accou
 	}
 }
 
-func accountList(ctx ctx, c *call) error {
+func (c *call) accountList(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
 		list := []control.AccountInfo{}
 		err := accounts(ctx, s, c.opt.domain, func(part []control.AccountInfo) {
@@ -134,9 +133,9 @@ func quota(n int64) string {
 	return terminal.Size(n)
 }
 
-func accountShow(ctx ctx, c *call) error {
+func (c *call) accountShow(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.AddressRequest{Address: c.arg(0)}
+		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AccountShow.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -173,7 +172,7 @@ func showRows(r *control.AccountShowReply) [][]string {
 	return rows
 }
 
-func accountSet(ctx ctx, c *call) error {
+func (c *call) accountSet(ctx context.Context) error {
 	change, err := c.change()
 	if err != nil {
 		return err
@@ -184,7 +183,7 @@ func accountSet(ctx ctx, c *call) error {
 	return c.set(ctx, change, "is changed")
 }
 
-func accountEnable(ctx ctx, c *call, enable bool) error {
+func (c *call) accountEnable(ctx context.Context, enable bool) error {
 	what := "is disabled: it neither receives mail nor logs in"
 	if enable {
 		what = "is enabled"
@@ -192,9 +191,9 @@ func accountEnable(ctx ctx, c *call, enable bool) error {
 	return c.set(ctx, control.AccountChange{Enabled: &enable}, what)
 }
 
-func (c *call) set(ctx ctx, change control.AccountChange, what string) error {
+func (c *call) set(ctx context.Context, change control.AccountChange, what string) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.AccountSetRequest{Address: c.arg(0), AccountChange: change}
+		q := control.AccountSetRequest{Address: c.line.Arg(0), AccountChange: change}
 		r, err := control.AccountSet.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -208,13 +207,13 @@ func (c *call) set(ctx ctx, change control.AccountChange, what string) error {
 	})
 }
 
-func accountPassword(ctx ctx, c *call) error {
+func (c *call) accountPassword(ctx context.Context) error {
 	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
 	return c.with(ctx, func(s *session) error {
-		q := control.AccountPasswordRequest{Address: c.arg(0), Password: password}
+		q := control.AccountPasswordRequest{Address: c.line.Arg(0), Password: password}
 		r, err := control.AccountPassword.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -226,12 +225,12 @@ func accountPassword(ctx ctx, c *call) error {
 	})
 }
 
-func accountRemove(ctx ctx, c *call) error {
-	if err := c.sure("Remove " + c.arg(0) + " with all its mail?"); err != nil {
+func (c *call) accountRemove(ctx context.Context) error {
+	if err := c.sure("Remove " + c.line.Arg(0) + " with all its mail?"); err != nil {
 		return err
 	}
 	return c.with(ctx, func(s *session) error {
-		q := control.AddressRequest{Address: c.arg(0)}
+		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AccountRemove.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -241,9 +240,9 @@ func accountRemove(ctx ctx, c *call) error {
 	})
 }
 
-func appAdd(ctx ctx, c *call) error {
+func (c *call) appAdd(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.AppPasswordRequest{Address: c.arg(0), Name: c.arg(1)}
+		q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
 		r, err := control.AppPasswordAdd.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -253,9 +252,9 @@ func appAdd(ctx ctx, c *call) error {
 	})
 }
 
-func appList(ctx ctx, c *call) error {
+func (c *call) appList(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.AddressRequest{Address: c.arg(0)}
+		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AppPasswordList.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -270,9 +269,9 @@ func appList(ctx ctx, c *call) error {
 	})
 }
 
-func appRemove(ctx ctx, c *call) error {
+func (c *call) appRemove(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.AppPasswordRequest{Address: c.arg(0), Name: c.arg(1)}
+		q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
 		if _, err := control.AppPasswordRemove.Call(ctx, s, q, nil); err != nil {
 			return err
 		}
@@ -280,16 +279,16 @@ func appRemove(ctx ctx, c *call) error {
 	})
 }
 
-func accountImport(ctx ctx, c *call) error {
-	if f := c.opt.format; c.given["format"] && f != "sims" && f != "eims" {
+func (c *call) accountImport(ctx context.Context) error {
+	if f := c.opt.format; c.line.Given["format"] && f != "sims" && f != "eims" {
 		return c.usage("account import: --format %q: want sims or eims", f)
 	}
-	if c.given["domain"] {
+	if c.line.Given["domain"] {
 		if _, err := control.ParseDomain(c.opt.domain); err != nil {
 			return c.refused(err)
 		}
 	}
-	content, err := c.input(c.arg(0))
+	content, err := c.input(c.line.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -340,7 +339,7 @@ func printImport(w io.Writer, r *control.AccountImportReply) {
 		verb, r.Added, r.Changed, r.Unchanged, r.Removed, r.Failed)
 }
 
-func accountExport(ctx ctx, c *call) error {
+func (c *call) accountExport(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
 		p, end := c.Progress()
 		q := control.AccountExportRequest{Domain: c.opt.domain}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -8,9 +9,9 @@ import (
 	"postrider/internal/terminal"
 )
 
-func domainAdd(ctx ctx, c *call) error {
+func (c *call) domainAdd(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.DomainRequest{Name: c.arg(0), Main: c.opt.main}
+		q := control.DomainRequest{Name: c.line.Arg(0), Main: c.opt.main}
 		r, err := control.DomainAdd.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -25,7 +26,7 @@ func domainAdd(ctx ctx, c *call) error {
 	})
 }
 
-func domainList(ctx ctx, c *call) error {
+func (c *call) domainList(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
 		r, err := control.DomainList.Call(ctx, s, control.None{}, nil)
 		if err != nil {
@@ -41,9 +42,9 @@ func domainList(ctx ctx, c *call) error {
 	})
 }
 
-func domainMain(ctx ctx, c *call) error {
+func (c *call) domainMain(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.DomainRequest{Name: c.arg(0)}
+		q := control.DomainRequest{Name: c.line.Arg(0)}
 		if _, err := control.DomainMain.Call(ctx, s, q, nil); err != nil {
 			return err
 		}
@@ -51,9 +52,9 @@ func domainMain(ctx ctx, c *call) error {
 	})
 }
 
-func domainRemove(ctx ctx, c *call) error {
+func (c *call) domainRemove(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.DomainRequest{Name: c.arg(0)}
+		q := control.DomainRequest{Name: c.line.Arg(0)}
 		if _, err := control.DomainRemove.Call(ctx, s, q, nil); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"postrider/internal/cli"
 	"postrider/internal/control"
 	"postrider/internal/mail"
 	"postrider/internal/terminal"
@@ -27,7 +28,7 @@ func exitStatus(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
+	if _, ok := errors.AsType[*cli.UsageError](err); ok {
 		return exitUsage
 	}
 	switch mail.KindOf(err) {
@@ -53,11 +54,11 @@ func (c *call) finish(err error) int {
 		err = mail.Errorf(mail.Internal, "interrupted")
 	}
 	kind := control.KindName(err)
-	usage, wrong := errors.AsType[*usageError](err)
+	usage, wrong := errors.AsType[*cli.UsageError](err)
 	if wrong {
 		kind = "usage"
-		if usage.cause != nil {
-			kind = control.KindName(usage.cause)
+		if usage.Cause != nil {
+			kind = control.KindName(usage.Cause)
 		}
 	}
 	text := cutLines(err.Error())
@@ -69,10 +70,10 @@ func (c *call) finish(err error) int {
 		return exitStatus(err)
 	}
 	fmt.Fprintln(c.Stderr, "postrider: "+text)
-	if wrong && usage.cause == nil {
+	if wrong && usage.Cause == nil {
 		name := "help"
-		if usage.cmd != nil {
-			name += " " + usage.cmd.name
+		if usage.Command != "" {
+			name += " " + usage.Command
 		}
 		fmt.Fprintf(c.Stderr, "Try \"postrider %s\".\n", name)
 	}

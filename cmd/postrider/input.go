@@ -45,11 +45,11 @@ func (c *call) input(name string) ([]byte, error) {
 // terminal. Empty means that one is to be made.
 func (c *call) password(ctx context.Context) (string, error) {
 	switch {
-	case c.opt.generate && c.given["password-file"]:
+	case c.opt.generate && c.line.Given["password-file"]:
 		return "", c.usage("--generate and --password-file exclude each other")
 	case c.opt.generate:
 		return "", nil
-	case c.given["password-file"]:
+	case c.line.Given["password-file"]:
 		data, err := c.input(c.opt.passwordFile)
 		if err != nil {
 			return "", err
@@ -88,7 +88,7 @@ func (c *call) sure(question string) error {
 		return nil
 	}
 	if !c.Interactive() {
-		return c.usage("%s: nobody can be asked here; say --yes if it is meant", c.cmd.name)
+		return c.usage("%s: nobody can be asked here; say --yes if it is meant", c.line.Command.Name)
 	}
 	yes, err := c.Confirm(question)
 	if err == nil && !yes {

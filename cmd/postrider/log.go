@@ -19,7 +19,7 @@ import (
 
 // showLog reads the log files of the data directory itself: it needs neither
 // the server nor the lock.
-func showLog(ctx ctx, c *call) error {
+func (c *call) showLog(ctx context.Context) error {
 	if err := c.checkLog(); err != nil {
 		return err
 	}
@@ -59,9 +59,9 @@ func (c *call) checkLog() error {
 	switch {
 	case c.opt.lines < 0:
 		return c.usage("log: --lines %d: want a number from 0 on", c.opt.lines)
-	case c.given["level"] && (c.opt.level < 1 || c.opt.level > 5):
+	case c.line.Given["level"] && (c.opt.level < 1 || c.opt.level > 5):
 		return c.usage("log: --level %d: want a level from 1 to 5", c.opt.level)
-	case c.given["component"] && !slices.Contains(names, c.opt.component):
+	case c.line.Given["component"] && !slices.Contains(names, c.opt.component):
 		return c.usage("log: nothing logs as %q; there are "+strings.Join(names, ", "),
 			c.opt.component)
 	}

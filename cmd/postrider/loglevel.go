@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 const settingsLevel = "settings"
 
 // logLevel shows the levels of the running server, or changes one.
-func logLevel(ctx ctx, c *call) error {
+func (c *call) logLevel(ctx context.Context) error {
 	q, err := c.logLevelRequest()
 	if err != nil {
 		return err
@@ -25,7 +26,7 @@ func logLevel(ctx ctx, c *call) error {
 		return err
 	}
 	var r control.LogLevelsReply
-	if len(c.args) == 0 {
+	if len(c.line.Args) == 0 {
 		r, err = control.LogLevels.Call(ctx, server, control.None{}, nil)
 	} else {
 		r, err = control.LogLevelSet.Call(ctx, server, q, nil)
@@ -38,15 +39,15 @@ func logLevel(ctx ctx, c *call) error {
 
 // logLevelRequest reads "[COMPONENT] LEVEL" and --for.
 func (c *call) logLevelRequest() (q control.LogLevelRequest, err error) {
-	if len(c.args) == 0 {
-		if c.given["for"] {
+	if len(c.line.Args) == 0 {
+		if c.line.Given["for"] {
 			return q, c.usage("log level: --for needs a level")
 		}
 		return q, nil
 	}
-	level := c.args[len(c.args)-1]
-	if len(c.args) == 2 {
-		q.Component = c.args[0]
+	level := c.line.Args[len(c.line.Args)-1]
+	if len(c.line.Args) == 2 {
+		q.Component = c.line.Args[0]
 	}
 	if level != settingsLevel {
 		q.Level, err = strconv.Atoi(level)
@@ -55,7 +56,7 @@ func (c *call) logLevelRequest() (q control.LogLevelRequest, err error) {
 				level, settingsLevel)
 		}
 	}
-	if !c.given["for"] {
+	if !c.line.Given["for"] {
 		return q, nil
 	}
 	d, ok := terminal.ParseAge(c.opt.during)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -11,7 +12,7 @@ import (
 	"postrider/internal/terminal"
 )
 
-func check(ctx ctx, c *call) error {
+func (c *call) check(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
 		p, end := c.Progress()
 		r, err := control.Check.Call(ctx, s, control.CheckRequest{Repair: c.opt.repair}, p)
@@ -46,20 +47,20 @@ func printProblems(w io.Writer, r *control.CheckReply) {
 	}
 }
 
-func trace(ctx ctx, c *call) error {
+func (c *call) trace(ctx context.Context) error {
 	if c.opt.limit < 1 {
 		return c.usage("trace: --limit %d: want a number from 1 on", c.opt.limit)
 	}
-	if strings.TrimSpace(c.arg(0)) == "" {
+	if strings.TrimSpace(c.line.Arg(0)) == "" {
 		return c.usage("trace: an id or an address is missing")
 	}
 	q := control.TraceRequest{Limit: c.opt.limit}
-	if strings.Contains(c.arg(0), "@") {
-		q.Address = c.arg(0)
+	if strings.Contains(c.line.Arg(0), "@") {
+		q.Address = c.line.Arg(0)
 	} else {
-		q.ID = c.arg(0)
+		q.ID = c.line.Arg(0)
 	}
-	if c.given["since"] {
+	if c.line.Given["since"] {
 		since, ok := terminal.ParseTime(c.opt.since, time.Now())
 		if !ok {
 			return c.usage("--since %s: want a time before now such as 2h or 3d, or a date "+

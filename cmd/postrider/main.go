@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"postrider/internal/cli"
 	"postrider/internal/terminal"
 )
 
@@ -31,24 +32,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return c.finish(c.run(ctx, args))
 }
 
-// run finds the command and gives it its arguments.
+// run finds the command and runs it.
 func (c *call) run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "__complete" {
-		c.complete(args[1:])
-		return nil
+	c.program = c.newProgram()
+	if words, ok := cli.Completing(args); ok {
+		return c.program.Complete(c.Stdout, words)
 	}
-	line := scan(args, c.flags())
-	c.JSON = line.json()
-	if line.help() {
-		return c.help(line.words)
+	c.line = c.program.Scan(args)
+	c.JSON = c.line.Has("json")
+	if c.line.WantsHelp() {
+		return c.program.Help(c.Stdout, c.line.Words)
 	}
-	cmd, rest, err := find(line.words)
-	if err != nil {
+	if err := c.program.Parse(c.line); err != nil {
 		return err
 	}
-	c.cmd = cmd
-	if err := c.parse(line, rest); err != nil {
-		return err
-	}
-	return cmd.run(ctx, c)
+	return c.line.Command.Run(ctx)
 }

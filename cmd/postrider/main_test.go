@@ -13,42 +13,11 @@ import (
 	"time"
 
 	"postrider/internal/certs"
+	"postrider/internal/cli"
 	"postrider/internal/datadir"
 	"postrider/internal/mail"
 	"postrider/internal/terminal"
 )
-
-func TestScan(t *testing.T) {
-	tests := []struct {
-		name, line string
-		words      string
-		flags      string
-	}{
-		{"flags first", "--json --data d account list", "account list", "--json --data d"},
-		{"flags between", "account --data d list --json", "account list", "--data d --json"},
-		{"one dash", "account list -data=d -json", "account list", "-data=d -json"},
-		{"value that looks like a word", "--domain list account list", "account list",
-			"--domain list"},
-		{"dash is a word", "account import -", "account import -", ""},
-		{"dash as a value", "account add a --password-file -", "account add a", "--password-file -"},
-		{"numbers are words", "settings set pop.errors -1", "settings set pop.errors -1", ""},
-		{"end of flags", "settings set k -- --json", "settings set k --json", ""},
-		{"unknown flags take nothing", "--what account list", "account list", "--what"},
-		{"value is missing", "account list --domain", "account list", "--domain"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			c := &call{}
-			l := scan(strings.Fields(tt.line), c.flags())
-			if got := strings.Join(l.words, " "); got != tt.words {
-				t.Errorf("got words %q, want %q", got, tt.words)
-			}
-			if got := strings.Join(l.flags, " "); got != tt.flags {
-				t.Errorf("got flags %q, want %q", got, tt.flags)
-			}
-		})
-	}
-}
 
 func TestExitStatus(t *testing.T) {
 	tests := []struct {
@@ -57,7 +26,7 @@ func TestExitStatus(t *testing.T) {
 	}{
 		{nil, 0},
 		{errors.New("something else"), 1},
-		{&usageError{text: "wrong"}, 2},
+		{&cli.UsageError{Text: "wrong"}, 2},
 		{mail.Errorf(mail.NotFound, ""), 3},
 		{mail.Errorf(mail.Exists, ""), 4},
 		{mail.Errorf(mail.Unreachable, ""), 5},
@@ -78,44 +47,44 @@ func TestExitStatus(t *testing.T) {
 // The table of commands is whole: names differ, flags exist, and the help and
 // the completion know every command.
 func TestCommands(t *testing.T) {
-	c := &call{}
-	all := c.flags()
+	p := new(call).newProgram()
 	seen := map[string]bool{}
-	for _, cmd := range commands() {
-		if seen[cmd.name] {
-			t.Errorf("%q is there twice", cmd.name)
+	for _, cmd := range p.Commands {
+		if seen[cmd.Name] {
+			t.Errorf("%q is there twice", cmd.Name)
 		}
-		seen[cmd.name] = true
-		words := strings.Fields(cmd.name)
-		if len(words) > maxWords {
-			t.Errorf("%q has more than %d words", cmd.name, maxWords)
+		seen[cmd.Name] = true
+		words := strings.Fields(cmd.Name)
+		if len(words) > cli.MaxWords {
+			t.Errorf("%q has more than %d words", cmd.Name, cli.MaxWords)
 		}
-		for _, name := range cmd.flags {
-			if all.Lookup(name) == nil {
-				t.Errorf("%s: there is no flag --%s", cmd.name, name)
+		for _, name := range cmd.Flags {
+			if p.Flags.Lookup(name) == nil {
+				t.Errorf("%s: there is no flag --%s", cmd.Name, name)
 			}
 		}
-		for name := range cmd.about {
-			if !slices.Contains(append(cmd.flags, "data", "json", "quiet"), name) {
-				t.Errorf("%s: --%s is explained and is none of its flags", cmd.name, name)
+		for name := range cmd.About {
+			if !slices.Contains(slices.Concat(cmd.Flags, p.Everywhere), name) {
+				t.Errorf("%s: --%s is explained and is none of its flags", cmd.Name, name)
 			}
 		}
 		var out, errs bytes.Buffer
 		ctx := context.Background()
 		if status := run(ctx, append(words, "--help"), nil, &out, &errs); status != 0 {
-			t.Errorf("%s --help: exit status %d, %s", cmd.name, status, &errs)
+			t.Errorf("%s --help: exit status %d, %s", cmd.Name, status, &errs)
 		}
-		head := "postrider " + cmd.name
-		if cmd.name == "help" {
+		head := "postrider " + cmd.Name
+		if cmd.Name == "help" {
 			head = "Postrider is"
 		}
-		if !strings.HasPrefix(out.String(), head) || len(cmd.short) == 0 {
-			t.Errorf("%s --help: got %q", cmd.name, out.String())
+		if !strings.HasPrefix(out.String(), head) || len(cmd.Short) == 0 ||
+			cmd.Run == nil && cmd.Name != "help" {
+			t.Errorf("%s --help: got %q", cmd.Name, out.String())
 		}
 		out.Reset()
 		run(ctx, append([]string{"__complete"}, words...), nil, &out, &errs)
 		if !slices.Contains(strings.Fields(out.String()), words[len(words)-1]) {
-			t.Errorf("%s is not completed: got %q", cmd.name, out.String())
+			t.Errorf("%s is not completed: got %q", cmd.Name, out.String())
 		}
 	}
 }
@@ -166,18 +135,6 @@ func TestOperationsHaveCommands(t *testing.T) {
 		// config default needs no server: the settings know it by themselves.
 		if name != "ConfigDefault" && !bytes.Contains(source, []byte("control."+name+".Call(")) {
 			t.Errorf("no command calls control.%s", name)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	words := []string{"account", "domain", "settings", "status", "stop"}
-	for wrong, want := range map[string]string{
-		"acount": "account", "domian": "domain", "setings": "settings", "stats": "status",
-		"acc": "account", "zebra": "", "x": "",
-	} {
-		if got := nearest(wrong, words); got != want {
-			t.Errorf("%s: got %q, want %q", wrong, got, want)
 		}
 	}
 }

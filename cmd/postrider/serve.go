@@ -24,7 +24,7 @@ import (
 )
 
 // serve runs the server until it is told to stop.
-func serve(ctx ctx, c *call) error {
+func (c *call) serve(ctx context.Context) error {
 	if err := settings.New().SetFlags(c.opt.set); err != nil {
 		return c.refused(err)
 	}
@@ -74,7 +74,7 @@ func serve(ctx ctx, c *call) error {
 
 // occupy takes the lock of a data directory, which it makes if need be. It
 // waits for a command that works there, but not for another server.
-func (c *call) occupy(ctx ctx, place string) (*datadir.Dir, *datadir.Lock, error) {
+func (c *call) occupy(ctx context.Context, place string) (*datadir.Dir, *datadir.Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	for {
@@ -111,7 +111,7 @@ func makeDir(place string) (*datadir.Dir, error) {
 
 // descend starts this program again as another user if it is root and shall
 // not stay so: as server.user, or else as the directory's owner.
-func (c *call) descend(ctx ctx, place string) error {
+func (c *call) descend(ctx context.Context, place string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (c *call) descend(ctx ctx, place string) error {
 
 // storedListeners asks this program, which becomes the directory's owner, for
 // the listen keys that the database holds.
-func (c *call) storedListeners(ctx ctx, dir *datadir.Dir) ([]string, error) {
+func (c *call) storedListeners(ctx context.Context, dir *datadir.Dir) ([]string, error) {
 	if _, err := os.Stat(dir.Database()); err != nil {
 		return nil, nil
 	}
@@ -180,7 +180,7 @@ func (c *call) storedListeners(ctx ctx, dir *datadir.Dir) ([]string, error) {
 }
 
 // waitForEnd returns when the server shall stop. A hang-up signal reloads.
-func (c *call) waitForEnd(ctx ctx, s *server.Server, hangUp <-chan os.Signal) error {
+func (c *call) waitForEnd(ctx context.Context, s *server.Server, hangUp <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -231,7 +231,7 @@ type greeting struct {
 
 // greet says that the server is ready, and on a first run what to try next.
 // If it is not ready, only the account of the first run is told.
-func (c *call) greet(ctx ctx, s *server.Server, ready bool) error {
+func (c *call) greet(ctx context.Context, s *server.Server, ready bool) error {
 	if !ready && s.First() == nil {
 		return nil
 	}

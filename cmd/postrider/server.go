@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -14,42 +15,7 @@ import (
 	"postrider/internal/terminal"
 )
 
-func serverCommands() []command {
-	return []command{
-		{
-			name: "serve", max: 0, flags: []string{"config", "set", "accept-restore"},
-			short: "run the server",
-			long: "It stays in the foreground. The first time it makes the data directory, the " +
-				"domain localhost and the account postmaster@localhost, and listens on loopback on " +
-				"high ports. SIGTERM and Ctrl-C stop it after the messages under way; SIGHUP has it " +
-				"read certificates and settings again.",
-			examples: []string{
-				"postrider serve",
-				"postrider serve --data /srv/mail --set smtp.listen=127.0.0.1:3025",
-			},
-			run: serve,
-		},
-		{
-			name: "status", max: 0,
-			short: "tell how the server is",
-			long:  "Exit status 5 tells that none runs.",
-			run:   status,
-		},
-		{
-			name: "stop", max: 0,
-			short: "stop the server",
-			long:  "Messages under way are finished first. The command waits for the end.",
-			run:   stop,
-		},
-		{
-			name: "reload", max: 0,
-			short: "have the server read certificates and settings again",
-			run:   reload,
-		},
-	}
-}
-
-func status(ctx ctx, c *call) error {
+func (c *call) status(ctx context.Context) error {
 	dir, server, err := c.server(ctx)
 	if err != nil {
 		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.JSON {
@@ -114,7 +80,7 @@ func certificate(c *certs.Info) string {
 // waits no longer than server.stop_time.
 const stopPatience = time.Hour
 
-func stop(ctx ctx, c *call) error {
+func (c *call) stop(ctx context.Context) error {
 	dir, server, err := c.server(ctx)
 	if err != nil {
 		return err
@@ -141,7 +107,7 @@ func stop(ctx ctx, c *call) error {
 	return mail.Errorf(mail.Temporary, "the server is still stopping")
 }
 
-func reload(ctx ctx, c *call) error {
+func (c *call) reload(ctx context.Context) error {
 	_, server, err := c.server(ctx)
 	if err != nil {
 		return err
@@ -188,7 +154,7 @@ func readVersion() versionInfo {
 	return v
 }
 
-func version(_ ctx, c *call) error {
+func (c *call) version(context.Context) error {
 	v := readVersion()
 	return c.Answer(v, func(w io.Writer) {
 		fmt.Fprintf(w, "postrider %s (%s, %s)\n", v.Version, v.Go, v.System)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ const serviceUser = "postrider"
 
 // installService gives the server a user of its own and has the machine
 // start it. Where no manager is known it says so in a note.
-func (c *call) installService(ctx ctx, dir *datadir.Dir) (*serviceReply, error) {
+func (c *call) installService(ctx context.Context, dir *datadir.Dir) (*serviceReply, error) {
 	m := manager()
 	if m == service.None {
 		return &serviceReply{Note: service.ErrNone.Text}, nil
@@ -106,7 +107,7 @@ func (c *call) serviceConfig(dir *datadir.Dir, program string) (service.Config, 
 	return cfg, nil
 }
 
-func serviceInstall(ctx ctx, c *call) error {
+func (c *call) serviceInstall(ctx context.Context) error {
 	dir, err := datadir.Usual(c.opt.data).Find()
 	if err != nil {
 		return err
@@ -128,7 +129,7 @@ func serviceInstall(ctx ctx, c *call) error {
 	})
 }
 
-func serviceUninstall(ctx ctx, c *call) error {
+func (c *call) serviceUninstall(ctx context.Context) error {
 	m := manager()
 	if m == service.None {
 		return service.ErrNone
@@ -139,7 +140,7 @@ func serviceUninstall(ctx ctx, c *call) error {
 	return c.Say(serviceReply{Manager: string(m)}, "The service is removed. The data stays.")
 }
 
-func serviceShow(_ ctx, c *call) error {
+func (c *call) serviceShow(context.Context) error {
 	dir, err := datadir.Usual(c.opt.data).Find()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,9 +11,9 @@ import (
 	"postrider/internal/terminal"
 )
 
-func settingsShow(ctx ctx, c *call) error {
+func (c *call) settingsShow(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		q := control.SettingRequest{Key: c.arg(0)}
+		q := control.SettingRequest{Key: c.line.Arg(0)}
 		r, err := control.SettingsList.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -61,13 +62,14 @@ func printSetting(w io.Writer, e *settings.Explanation) {
 	terminal.Table(w, rows)
 }
 
-func settingsSet(ctx ctx, c *call) error {
+func (c *call) settingsSet(ctx context.Context) error {
 	var q control.SettingsSetRequest
-	for i := 0; i < len(c.args); i += 2 {
-		if i+1 == len(c.args) {
-			return c.usage("settings set: %s has no value after it", c.args[i])
+	for i := 0; i < len(c.line.Args); i += 2 {
+		if i+1 == len(c.line.Args) {
+			return c.usage("settings set: %s has no value after it", c.line.Args[i])
 		}
-		q.Settings = append(q.Settings, settings.Assignment{Name: c.args[i], Value: c.args[i+1]})
+		q.Settings = append(q.Settings,
+			settings.Assignment{Name: c.line.Args[i], Value: c.line.Args[i+1]})
 	}
 	return c.with(ctx, func(s *session) error {
 		r, err := control.SettingsSet.Call(ctx, s, q, nil)
@@ -78,9 +80,9 @@ func settingsSet(ctx ctx, c *call) error {
 	})
 }
 
-func settingsReset(ctx ctx, c *call) error {
+func (c *call) settingsReset(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
-		r, err := control.SettingsReset.Call(ctx, s, control.SettingsResetRequest{Keys: c.args}, nil)
+		r, err := control.SettingsReset.Call(ctx, s, control.SettingsResetRequest{Keys: c.line.Args}, nil)
 		if err != nil {
 			return err
 		}
@@ -110,7 +112,7 @@ func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
 	}
 }
 
-func configExport(ctx ctx, c *call) error {
+func (c *call) configExport(ctx context.Context) error {
 	return c.with(ctx, func(s *session) error {
 		q := control.ConfigExportRequest{All: c.opt.all}
 		r, err := control.ConfigExport.Call(ctx, s, q, nil)
@@ -121,14 +123,14 @@ func configExport(ctx ctx, c *call) error {
 	})
 }
 
-func configApply(ctx ctx, c *call) error {
-	content, err := c.input(c.arg(0))
+func (c *call) configApply(ctx context.Context) error {
+	content, err := c.input(c.line.Arg(0))
 	if err != nil {
 		return err
 	}
 	c.content = true
 	return c.with(ctx, func(s *session) error {
-		q := control.ConfigApplyRequest{Name: filepath.Base(c.arg(0)), Content: string(content),
+		q := control.ConfigApplyRequest{Name: filepath.Base(c.line.Arg(0)), Content: string(content),
 			Replace: c.opt.replace, DryRun: c.opt.dryRun}
 		r, err := control.ConfigApply.Call(ctx, s, q, nil)
 		if err != nil {
@@ -139,7 +141,7 @@ func configApply(ctx ctx, c *call) error {
 }
 
 // configDefault needs no data directory.
-func configDefault(_ ctx, c *call) error {
+func (c *call) configDefault(context.Context) error {
 	r := control.ConfigFile{Content: string(settings.Example())}
 	return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -17,45 +18,6 @@ import (
 	"postrider/internal/settings"
 	"postrider/internal/terminal"
 )
-
-func setupCommands() []command {
-	return []command{
-		{
-			name: "setup", args: "DOMAIN", min: 1, max: 1,
-			flags: []string{"host", "address", "user", "no-service", "password-file", "generate"},
-			about: map[string]string{"generate": "make a password for postmaster and print it",
-				"password-file": "`FILE` take the password of postmaster from the first line of FILE, " +
-					"or of standard input if it is -"},
-			short: "make this the server of a domain",
-			long: "It makes the domain the main one, sets the server's name and the standard ports, " +
-				"makes the account postmaster, and as root installs the service with a user of its " +
-				"own. Then it lists what is still to do. It may be run again.",
-			examples: []string{
-				"sudo postrider setup example.org",
-				"sudo postrider setup example.org --host mx1.example.org --address 192.0.2.25",
-			},
-			run: setup,
-		},
-		{
-			name: "service install", max: 0, flags: []string{"user"},
-			short: "have the machine start the server at boot",
-			long: "It writes a unit of systemd, a daemon of launchd, or a service of Windows, with " +
-				"no more rights than the server needs. On systemd it runs as the data directory's " +
-				"owner, or as --user.",
-			run: serviceInstall,
-		},
-		{
-			name: "service uninstall", max: 0,
-			short: "stop the service and remove it; the data stays",
-			run:   serviceUninstall,
-		},
-		{
-			name: "service show", max: 0, flags: []string{"user"},
-			short: "show what \"service install\" would write",
-			run:   serviceShow,
-		},
-	}
-}
 
 // A setupReply tells what setup has done and what is still to do.
 type setupReply struct {
@@ -90,7 +52,7 @@ var standardPorts = []struct {
 	{"pops", "995", "_pop3s"},
 }
 
-func setup(ctx ctx, c *call) error {
+func (c *call) setup(ctx context.Context) error {
 	r := &setupReply{Host: c.opt.host}
 	addresses, err := c.setupAddresses()
 	if err != nil {
@@ -125,8 +87,8 @@ func setup(ctx ctx, c *call) error {
 }
 
 // checkSetup refuses wrong names before anything is made.
-func (c *call) checkSetup(ctx ctx) error {
-	name, err := control.ParseDomain(c.arg(0))
+func (c *call) checkSetup(ctx context.Context) error {
+	name, err := control.ParseDomain(c.line.Arg(0))
 	if err != nil {
 		return c.refused(err)
 	}
@@ -182,17 +144,18 @@ func (c *call) setupAddresses() ([]netip.Addr, error) {
 }
 
 // setupDomain makes the domain, its postmaster and the settings.
-func (c *call) setupDomain(ctx ctx, s *session, r *setupReply, password string) error {
+func (c *call) setupDomain(ctx context.Context, s *session, r *setupReply, password string) error {
 	// What a file or flag fixes is found out before anything is changed.
 	try := control.ConfigApplyRequest{Name: "setup", Content: c.setupSettings("localhost"),
 		DryRun: true}
 	if _, err := control.ConfigApply.Call(ctx, s, try, nil); err != nil {
 		return err
 	}
-	d, err := control.DomainAdd.Call(ctx, s, control.DomainRequest{Name: c.arg(0), Main: true}, nil)
+	d, err := control.DomainAdd.Call(ctx, s,
+		control.DomainRequest{Name: c.line.Arg(0), Main: true}, nil)
 	if mail.KindOf(err) == mail.Exists && err != nil {
-		_, err = control.DomainMain.Call(ctx, s, control.DomainRequest{Name: c.arg(0)}, nil)
-		d.Name = strings.ToLower(strings.TrimSuffix(c.arg(0), "."))
+		_, err = control.DomainMain.Call(ctx, s, control.DomainRequest{Name: c.line.Arg(0)}, nil)
+		d.Name = strings.ToLower(strings.TrimSuffix(c.line.Arg(0), "."))
 	}
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"smtpd": 5,
 
 	"control": 6,
+	"cli":     7,
 	"engine":  7,
 	"server":  8,
 
