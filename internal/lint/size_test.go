@@ -15,12 +15,18 @@ const (
 	usualFunction   = 60
 	usualPercentage = 95
 	maxFile         = 600
+	maxPackage      = 3000
 	maxColumns      = 100
 	maxSlip         = 20
 )
 
 // longFiles may have more than maxFile lines.
 var longFiles = map[string]string{}
+
+// largePackages may have more than maxPackage lines.
+var largePackages = map[string]string{
+	"message": "to be divided: the grammar of addresses, words and dates needs no message",
+}
 
 func TestFunctionLength(t *testing.T) {
 	all, long := 0, 0
@@ -56,6 +62,23 @@ func TestFileLength(t *testing.T) {
 		}
 	}
 	long.check(t)
+}
+
+// Tests and generated files do not count.
+func TestPackageLength(t *testing.T) {
+	lines := map[string]int{}
+	for _, s := range sources(t) {
+		if !s.test && !ast.IsGenerated(s.file) {
+			lines[s.pkg] += bytes.Count(s.text, []byte("\n"))
+		}
+	}
+	large := newExceptions(largePackages)
+	for pkg, n := range lines {
+		if n > maxPackage && !large.has(pkg) {
+			t.Errorf("package %s has %d lines, want %d at most", pkg, n, maxPackage)
+		}
+	}
+	large.check(t)
 }
 
 // A line may be wider when it is one long text: an address of the web, or in
