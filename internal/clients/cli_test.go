@@ -6,15 +6,17 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 // says fails the test unless the command succeeds and prints what the regular
 // expressions describe.
-func says(t *testing.T, dir, line string, patterns ...string) *result {
+func says(t *testing.T, dir, line string, patterns ...string) *trial.Result {
 	t.Helper()
-	r := postrider(t, dir, strings.Fields(line)...).want(t, 0)
+	r := postrider(t, dir, strings.Fields(line)...).Want(t, 0)
 	for _, p := range patterns {
-		if !regexp.MustCompile(`(?m)` + p).MatchString(r.stdout) {
+		if !regexp.MustCompile(`(?m)` + p).MatchString(r.Stdout) {
 			t.Errorf("%v\nlacks %q", r, p)
 		}
 	}
@@ -25,8 +27,8 @@ func says(t *testing.T, dir, line string, patterns ...string) *result {
 // on standard error.
 func fails(t *testing.T, dir, line string, status int, text string) {
 	t.Helper()
-	r := postrider(t, dir, strings.Fields(line)...).want(t, status)
-	if !strings.Contains(r.stderr, text) || r.stdout != "" {
+	r := postrider(t, dir, strings.Fields(line)...).Want(t, status)
+	if !strings.Contains(r.Stderr, text) || r.Stdout != "" {
 		t.Errorf("%v\nwant %q on standard error alone", r, text)
 	}
 }
@@ -68,7 +70,7 @@ func TestAccountCommands(t *testing.T) {
 			if running {
 				s.stop()
 			}
-			postrider(t, dir, "check").want(t, 0)
+			postrider(t, dir, "check").Want(t, 0)
 		})
 	}
 }
@@ -100,12 +102,12 @@ func accountCommands(t *testing.T, dir string) {
 	says(t, dir, "account app remove alice phone")
 	fails(t, dir, "account app remove alice phone", 3, "phone")
 	export := says(t, dir, "account export", `^UserName\tFullName\t`, `^alice@localhost\tAlice\t`)
-	if strings.Contains(export.stdout, "sesame") {
-		t.Errorf("the export holds a password:\n%s", export.stdout)
+	if strings.Contains(export.Stdout, "sesame") {
+		t.Errorf("the export holds a password:\n%s", export.Stdout)
 	}
 	says(t, dir, "account remove alice --yes", `removed, with 0 messages`)
 	fails(t, dir, "account show alice", 3, "alice@localhost")
-	table := file(t, "users.tsv", export.stdout)
+	table := file(t, "users.tsv", export.Stdout)
 	says(t, dir, "account import --dry-run "+table, `added: 1,`)
 	fails(t, dir, "account show alice", 3, "alice@localhost")
 	says(t, dir, "account import "+table, `added: 1,`)
@@ -127,8 +129,8 @@ func TestAccountChangesAtOnce(t *testing.T) {
 		}
 	}
 	want(password, true, "250 ")
-	postriderInput(t, s.dir, "another 48\n", "account", "password", "alice", "--password-file", "-").
-		want(t, 0)
+	trial.Postrider(t, s.dir, "another 48\n", "account", "password", "alice", "--password-file", "-").
+		Want(t, 0)
 	want(password, false, "250 ")
 	want("another 48", true, "250 ")
 	says(t, s.dir, "account disable alice")
@@ -140,7 +142,7 @@ func TestAccountChangesAtOnce(t *testing.T) {
 	says(t, s.dir, "account set alice --login yes")
 	r := says(t, s.dir, "account app add alice phone --json")
 	var app struct{ Password string }
-	if err := json.Unmarshal([]byte(r.stdout), &app); err != nil {
+	if err := json.Unmarshal([]byte(r.Stdout), &app); err != nil {
 		t.Fatal(err)
 	}
 	want(app.Password, true, "250 ")
@@ -219,7 +221,7 @@ func TestSettingsCommands(t *testing.T) {
 	says(t, dir, "settings smtp.max_size", `= 3M$`)
 	says(t, dir, "settings reset smtp.max_size", `3M -> 64M \(default\)`)
 	// The default file is a settings file that sets nothing.
-	example := file(t, "default.toml", says(t, dir, "config default").stdout)
+	example := file(t, "default.toml", says(t, dir, "config default").Stdout)
 	says(t, dir, "config apply "+example, `^Nothing changes\.\n$`)
 }
 
@@ -244,7 +246,7 @@ func TestTraceAndLog(t *testing.T) {
 	s.stop()
 	says(t, s.dir, "log --level 1 --component intake", `nobody@localhost`)
 	says(t, s.dir, "trace "+account, regexp.QuoteMeta(id[1]))
-	if r := says(t, s.dir, "log --all"); strings.Contains(r.stdout, password) {
+	if r := says(t, s.dir, "log --all"); strings.Contains(r.Stdout, password) {
 		t.Error("the log holds a password")
 	}
 }
@@ -288,7 +290,7 @@ func TestJSON(t *testing.T) {
 			}
 			r := says(t, s.dir, line)
 			var v any
-			if err := json.Unmarshal([]byte(r.stdout), &v); err != nil || r.stderr != "" {
+			if err := json.Unmarshal([]byte(r.Stdout), &v); err != nil || r.Stderr != "" {
 				t.Errorf("%v\n%v", r, err)
 				continue
 			}
@@ -312,7 +314,7 @@ func TestJSON(t *testing.T) {
 		"settings set smtp.max_hops x": `"kind":"invalid"}`,
 	} {
 		r := postrider(t, s.dir, append([]string{"--json"}, strings.Fields(line)...)...)
-		if !strings.Contains(r.stderr, want) || r.stdout != "" || !json.Valid([]byte(r.stderr)) {
+		if !strings.Contains(r.Stderr, want) || r.Stdout != "" || !json.Valid([]byte(r.Stderr)) {
 			t.Errorf("%v\nwant %s", r, want)
 		}
 	}
@@ -323,7 +325,7 @@ func TestSetup(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	r := says(t, dir, "setup example.org --no-service --generate --address 192.0.2.25",
 		`mail\.example\.org`, `192\.0\.2\.25`, `MX`, `([a-z]{4}-){4}[a-z]{4}`)
-	secret := regexp.MustCompile(`([a-z]{4}-){4}[a-z]{4}`).FindString(r.stdout)
+	secret := regexp.MustCompile(`([a-z]{4}-){4}[a-z]{4}`).FindString(r.Stdout)
 	says(t, dir, "settings smtp.listen", `^smtp\.listen = .*:25\b`)
 	says(t, dir, "settings pops.listen", `^pops\.listen = .*:995\b`)
 	says(t, dir, "settings server.hostname", `= mail\.example\.org$`)
@@ -349,16 +351,17 @@ func TestSetup(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
-	need(t, "bash")
-	dir := filepath.Dir(program(t))
+	trial.Need(t, "bash")
+	dir := filepath.Dir(trial.Program(t))
 	script := `PATH=` + dir + `:$PATH; source <(postrider completion bash)
 COMP_WORDS=(postrider account r); COMP_CWORD=2
 $(complete -p postrider | sed 's/.*-F \([^ ]*\) .*/\1/') postrider r account
 echo "${COMPREPLY[@]}"`
-	if filepath.Base(program(t)) != "postrider" {
+	if filepath.Base(trial.Program(t)) != "postrider" {
 		t.Skip("the program has another name")
 	}
-	if r := command(t, "", "bash", "-c", script).want(t, 0); strings.TrimSpace(r.stdout) != "remove" {
+	r := trial.Command(t, "", "bash", "-c", script).Want(t, 0)
+	if strings.TrimSpace(r.Stdout) != "remove" {
 		t.Errorf("%v\nwant remove", r)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // A relay is a Dovecot that hands on to a server of ours, as one of its
@@ -59,7 +61,7 @@ ssl_client_ca_file = DIR/ca.pem
 // dovecot starts a Dovecot that submits to s as an account.
 func (s *server) dovecot(t *testing.T, account string) *relay {
 	t.Helper()
-	need(t, "dovecot")
+	trial.Need(t, "dovecot")
 	if _, err := os.Stat("/usr/lib/dovecot/submission"); err != nil {
 		t.Skip("the submission service of Dovecot is not installed")
 	}
@@ -102,7 +104,7 @@ func (s *server) dovecot(t *testing.T, account string) *relay {
 			t.Logf("Dovecot says:\n%s", log)
 		}
 	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(trial.Patience); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", r.address)
 		if err == nil {
 			conn.Close()
@@ -141,7 +143,8 @@ func TestDovecotRelays(t *testing.T) {
 	c := talkTo(t, r.address)
 	c.hear("220 ")
 	c.say("EHLO client.example.net").hear("250 ")
-	c.say("AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00alice\x00secret"))).hear("235 ")
+	login := base64.StdEncoding.EncodeToString([]byte("\x00alice\x00secret"))
+	c.say("AUTH PLAIN " + login).hear("235 ")
 	if got := c.say("EHLO client.example.net").hear("250 "); !strings.Contains(got, "BINARYMIME") {
 		t.Errorf("Dovecot offers %q", got)
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // A console is what a program prints, to be watched while it runs.
@@ -36,7 +38,7 @@ func (c *console) String() string {
 // await waits until the console shows a text, and gives all it shows.
 func (c *console) await(t *testing.T, want string) string {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(trial.Patience); ; time.Sleep(5 * time.Millisecond) {
 		text := c.String()
 		if strings.Contains(text, want) {
 			return text
@@ -51,7 +53,7 @@ func (c *console) await(t *testing.T, want string) string {
 func watch(t *testing.T, dir string, args ...string) (*exec.Cmd, *console) {
 	t.Helper()
 	var c console
-	cmd := exec.Command(program(t), args...)
+	cmd := exec.Command(trial.Program(t), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &c, &c
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func finish(t *testing.T, cmd *exec.Cmd, c io.Writer, signal os.Signal) {
 // A new user starts the server in an empty directory and pastes the lines
 // that it prints into a shell: they send and read a message.
 func TestFirstRun(t *testing.T) {
-	need(t, "curl", "sh")
+	trial.Need(t, "curl", "sh")
 	dir := t.TempDir()
 	args := append([]string{"serve"}, everyDoor...)
 	cmd, screen := watch(t, dir, args...)
@@ -98,10 +100,10 @@ func TestFirstRun(t *testing.T) {
 	if _, err := exec.LookPath("swaks"); err != nil {
 		pasted = regexp.MustCompile(`(?m)^ *swaks .*\n`).ReplaceAllString(pasted, "")
 	}
-	r := command(t, "", "sh", "-e", "-c", pasted).want(t, 0)
+	r := trial.Command(t, "", "sh", "-e", "-c", pasted).Want(t, 0)
 	for _, want := range []string{"Return-Path: <me@example.org>\r\n", "Subject: hello\r\n",
 		"\r\n\r\nIt works.\r\n"} {
-		if !strings.Contains(r.stdout, want) {
+		if !strings.Contains(r.Stdout, want) {
 			t.Errorf("%v\nlacks %q", r, want)
 		}
 	}
@@ -138,19 +140,19 @@ func TestFirstRun(t *testing.T) {
 // A second server on the same directory is refused at once and harms nothing.
 func TestServeTwice(t *testing.T) {
 	s := serve(t)
-	r := postrider(t, s.dir, "serve").want(t, 5)
-	if !strings.Contains(r.stderr, "another Postrider works in") {
-		t.Errorf("got %s", r.stderr)
+	r := postrider(t, s.dir, "serve").Want(t, 5)
+	if !strings.Contains(r.Stderr, "another Postrider works in") {
+		t.Errorf("got %s", r.Stderr)
 	}
-	postrider(t, s.dir, "status").want(t, 0)
+	postrider(t, s.dir, "status").Want(t, 0)
 }
 
 // What the server cannot listen on it says, with the address.
 func TestAddressInUse(t *testing.T) {
 	s := serve(t)
-	address := s.address(t, "smtp")
+	address := s.Address(t, "smtp")
 	r := postrider(t, filepath.Join(t.TempDir(), "d"), "serve", "--set", "smtp.listen="+address)
-	if r.status != 1 || !strings.Contains(r.stderr, address) {
+	if r.Status != 1 || !strings.Contains(r.Stderr, address) {
 		t.Errorf("got %v", r)
 	}
 }
@@ -165,7 +167,7 @@ func TestLongPath(t *testing.T) {
 	account := s.account(t, "alice")
 	s.send(t, account, letter)
 	s.wantMail(t, account, letter)
-	says(t, dir, "status", "^pop +"+regexp.QuoteMeta(s.address(t, "pop"))+",")
+	says(t, dir, "status", "^pop +"+regexp.QuoteMeta(s.Address(t, "pop"))+",")
 	// Where the socket lies is recorded, and removed with the server.
 	place, err := os.ReadFile(filepath.Join(dir, "control.addr"))
 	if err != nil {
@@ -176,8 +178,8 @@ func TestLongPath(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory of the socket: %v, %v", info, err)
 	}
-	postrider(t, dir, "stop").want(t, 0)
-	s.wait()
+	postrider(t, dir, "stop").Want(t, 0)
+	s.Wait(t)
 	if _, err := os.Stat(socket); err == nil {
 		t.Errorf("%s is left", socket)
 	}
@@ -188,8 +190,8 @@ func TestNoDirectory(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	for _, args := range [][]string{{"status"}, {"account", "list"}, {"check"}, {"stop"}, {"log"},
 		{"settings"}, {"domain", "list"}, {"trace", "a@localhost"}} {
-		r := postrider(t, none, append(slices.Clone(args), "--json")...).want(t, 5)
-		if !strings.HasPrefix(r.stderr, `{"error":"there is no data directory `) {
+		r := postrider(t, none, append(slices.Clone(args), "--json")...).Want(t, 5)
+		if !strings.HasPrefix(r.Stderr, `{"error":"there is no data directory `) {
 			t.Errorf("%v", r)
 		}
 	}
@@ -201,8 +203,8 @@ func TestNoDirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other, "letter.txt"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := postrider(t, other, "serve").want(t, 1)
-	if !strings.Contains(r.stderr, "neither empty nor a data directory") {
+	r := postrider(t, other, "serve").Want(t, 1)
+	if !strings.Contains(r.Stderr, "neither empty nor a data directory") {
 		t.Errorf("%v", r)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // mailbox fetches everything an account has, byte for byte, by POP3 in its
@@ -19,58 +21,19 @@ func (s *server) mailbox(t *testing.T, user string) []string {
 
 func (s *server) mailboxWith(t *testing.T, user, password string) []string {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.address(t, "pop"), patience)
+	p, err := trial.DialPOP(s.Address(t, "pop"), user, password)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	c := textproto.NewConn(conn)
-	ask := func(line string) string {
-		t.Helper()
-		if line != "" {
-			if err := c.PrintfLine("%s", line); err != nil {
-				t.Fatal(err)
-			}
-		}
-		reply, err := c.ReadLine()
-		if err != nil || !strings.HasPrefix(reply, "+OK") {
-			t.Fatalf("%s: got %q, %v", line, reply, err)
-		}
-		return reply
+	defer p.Conn.Close()
+	all, err := p.All()
+	if err == nil {
+		err = p.Quit()
 	}
-	ask("")
-	ask("USER " + user)
-	ask("PASS " + password)
-	ask("LIST")
-	list, err := c.ReadDotLines()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []string
-	for _, entry := range list {
-		number, _, _ := strings.Cut(entry, " ")
-		ask("RETR " + number)
-		all = append(all, readMessage(t, c.R))
-	}
-	ask("QUIT")
 	return all
-}
-
-// readMessage reads a multi-line reply with its line ends as they are.
-func readMessage(t *testing.T, r interface{ ReadString(byte) (string, error) }) string {
-	t.Helper()
-	var b strings.Builder
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		if line == ".\r\n" {
-			return b.String()
-		}
-		b.WriteString(strings.TrimPrefix(line, "."))
-	}
 }
 
 // added is what the server puts in front of a message.
@@ -105,12 +68,12 @@ func (s *server) wantMail(t *testing.T, user string, want ...string) {
 // send gives the server a message for an account, by SMTP in its simplest form.
 func (s *server) send(t *testing.T, to, message string) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.address(t, "smtp"), patience)
+	conn, err := net.DialTimeout("tcp", s.Address(t, "smtp"), trial.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(trial.Patience))
 	c := textproto.NewConn(conn)
 	ask := func(code int, line string) {
 		t.Helper()

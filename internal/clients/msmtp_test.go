@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 func TestMsmtp(t *testing.T) {
-	need(t, "msmtp")
+	trial.Need(t, "msmtp")
 	s := serve(t, "auth.scram_sha1=yes")
 	for i, options := range [][]string{
 		{"--port=PORT-smtp;", "--tls=off", "--auth=off"},
@@ -30,7 +32,7 @@ func TestMsmtp(t *testing.T) {
 				"--tls-trust-file=" + filepath.Join(s.dir, "tls.pem"), "--timeout=20"}, options...)
 			args = s.in(t, account, "", append(args, "--", account))
 			// msmtp wants the line ends of the system.
-			command(t, strings.ReplaceAll(letter, "\r\n", "\n"), args...).want(t, 0)
+			trial.Command(t, strings.ReplaceAll(letter, "\r\n", "\n"), args...).Want(t, 0)
 			s.wantMail(t, account, letter)
 		})
 	}
@@ -38,7 +40,7 @@ func TestMsmtp(t *testing.T) {
 
 // The exit statuses that msmtp has for refusals are those of sysexits.
 func TestMsmtpRefused(t *testing.T) {
-	need(t, "msmtp")
+	trial.Need(t, "msmtp")
 	s := serve(t, "smtp.max_size=64K")
 	account := s.account(t, "alice")
 	for _, tc := range []struct {
@@ -62,8 +64,8 @@ func TestMsmtpRefused(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{"msmtp", "--host=127.0.0.1", "--tls=off", "--timeout=20"},
 				s.in(t, account, "", tc.args)...)
-			r := command(t, strings.ReplaceAll(tc.letter, "\r\n", "\n"), args...).want(t, tc.status)
-			if !strings.Contains(r.stderr, tc.text) {
+			r := trial.Command(t, strings.ReplaceAll(tc.letter, "\r\n", "\n"), args...).Want(t, tc.status)
+			if !strings.Contains(r.Stderr, tc.text) {
 				t.Errorf("%v\nlacks %q", r, tc.text)
 			}
 		})

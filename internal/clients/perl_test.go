@@ -1,13 +1,17 @@
 package clients
 
-import "testing"
+import (
+	"testing"
+
+	"postrider/internal/trial"
+)
 
 // needPerl skips the test unless Perl has the modules of testdata/mail.pl.
 func needPerl(t *testing.T) {
 	t.Helper()
-	need(t, "perl")
+	trial.Need(t, "perl")
 	for _, module := range []string{"JSON::PP", "Net::SMTP", "IO::Socket::SSL", "Authen::SASL"} {
-		if command(t, "", "perl", "-M"+module, "-e", "1").status != 0 {
+		if trial.Command(t, "", "perl", "-M"+module, "-e", "1").Status != 0 {
 			t.Skipf("%s of Perl is not installed", module)
 		}
 	}
@@ -16,7 +20,7 @@ func needPerl(t *testing.T) {
 // perl runs a function of testdata/mail.pl for an account.
 func (s *server) perl(t *testing.T, name, account, letter string) {
 	t.Helper()
-	command(t, "", "perl", "testdata/mail.pl", name, s.where(t, account, letter, nil)).want(t, 0)
+	trial.Command(t, "", "perl", "testdata/mail.pl", name, s.where(t, account, letter, nil)).Want(t, 0)
 }
 
 // Net::SMTP sends by DATA and by BDAT, with BODY=BINARYMIME too.

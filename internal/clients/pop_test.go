@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 // stock makes an account with three letters, and gives them as they are sent.
@@ -22,7 +24,7 @@ func (s *server) stock(t *testing.T, name string) (account string, letters []str
 }
 
 func TestCurlFetches(t *testing.T) {
-	need(t, "curl")
+	trial.Need(t, "curl")
 	s := serve(t)
 	account, letters := s.stock(t, "alice")
 	stored := s.mailbox(t, account)
@@ -51,39 +53,39 @@ func TestCurlFetches(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			args := []string{"curl", "-sS", "--max-time", "20", "--cacert",
 				filepath.Join(s.dir, "tls.pem"), "--user", account + ":" + password}
-			got := command(t, "", append(args, tc.args...)...).want(t, 0).stdout
+			got := trial.Command(t, "", append(args, tc.args...)...).Want(t, 0).Stdout
 			if got != tc.want {
 				t.Error(difference(got, tc.want))
 			}
 		})
 	}
 	t.Run("delete", func(t *testing.T) {
-		command(t, "", "curl", "-sS", "-I", "-X", "DELE 2", "--user", account+":"+password, pop).
-			want(t, 0)
+		trial.Command(t, "", "curl", "-sS", "-I", "-X", "DELE 2", "--user", account+":"+password, pop).
+			Want(t, 0)
 		s.wantMail(t, account, letters[0], letters[2])
 	})
 	t.Run("wrong password", func(t *testing.T) {
-		command(t, "", "curl", "-sS", "--user", account+":wrong", pop).want(t, 67)
+		trial.Command(t, "", "curl", "-sS", "--user", account+":wrong", pop).Want(t, 67)
 	})
 }
 
 // UIDLs are the same for ever: also after a restart and when others are gone.
 func TestUIDLsStay(t *testing.T) {
-	need(t, "curl")
+	trial.Need(t, "curl")
 	s := serve(t)
 	account, _ := s.stock(t, "alice")
 	uidl := func(s *server) string {
 		t.Helper()
-		return command(t, "", "curl", "-sS", "-X", "UIDL", "--user", account+":"+password,
-			"pop3://127.0.0.1:"+s.port(t, "pop")+"/").want(t, 0).stdout
+		return trial.Command(t, "", "curl", "-sS", "-X", "UIDL", "--user", account+":"+password,
+			"pop3://127.0.0.1:"+s.port(t, "pop")+"/").Want(t, 0).Stdout
 	}
 	before := uidl(s)
 	form := regexp.MustCompile(`^1 (\S{1,70})\r\n2 (\S{1,70})\r\n3 (\S{1,70})\r\n$`)
 	if !form.MatchString(before) {
 		t.Fatalf("UIDL: %q", before)
 	}
-	command(t, "", "curl", "-sS", "-I", "-X", "DELE 1", "--user", account+":"+password,
-		"pop3://127.0.0.1:"+s.port(t, "pop")+"/").want(t, 0)
+	trial.Command(t, "", "curl", "-sS", "-I", "-X", "DELE 1", "--user", account+":"+password,
+		"pop3://127.0.0.1:"+s.port(t, "pop")+"/").Want(t, 0)
 	s.stop()
 	again := serveIn(t, s.dir, everyDoor...)
 	want := strings.NewReplacer("2 ", "1 ", "3 ", "2 ").Replace(
@@ -94,7 +96,7 @@ func TestUIDLsStay(t *testing.T) {
 }
 
 func TestFetchmail(t *testing.T) {
-	need(t, "fetchmail")
+	trial.Need(t, "fetchmail")
 	s := serve(t)
 	for i, tc := range []struct {
 		protocol string // with PORT-pop; or PORT-pops;
@@ -114,9 +116,9 @@ func TestFetchmail(t *testing.T) {
 			mbox := filepath.Join(dir, "mbox")
 			rc := s.in(t, account, "", []string{"poll 127.0.0.1 " + tc.protocol + " user ACCOUNT " +
 				"password 'PASSWORD' " + tc.options + " mda 'cat >>" + mbox + "'\n"})[0]
-			fetchmail(t, dir, rc).want(t, 0)
+			fetchmail(t, dir, rc).Want(t, 0)
 			wantCopies(t, mbox, letters)
-			fetchmail(t, dir, rc).want(t, 1) // nothing new
+			fetchmail(t, dir, rc).Want(t, 1) // nothing new
 			wantCopies(t, mbox, letters)
 			if !tc.keep {
 				letters = nil
@@ -128,7 +130,7 @@ func TestFetchmail(t *testing.T) {
 
 // What fetchmail takes from one account it hands to another here.
 func TestFetchmailForwards(t *testing.T) {
-	need(t, "fetchmail")
+	trial.Need(t, "fetchmail")
 	s := serve(t)
 	for i, how := range []string{
 		"smtphost 127.0.0.1/PORT-smtp;", "lmtp smtphost 127.0.0.1/PORT-lmtp;",
@@ -139,7 +141,7 @@ func TestFetchmailForwards(t *testing.T) {
 			rc := s.in(t, from, "", []string{"set invisible\npoll 127.0.0.1 protocol POP3 " +
 				"port PORT-pop; no envelope user ACCOUNT password 'PASSWORD' sslproto '' norewrite " +
 				how + " smtpname " + to + "\n"})[0]
-			fetchmail(t, t.TempDir(), rc).want(t, 0)
+			fetchmail(t, t.TempDir(), rc).Want(t, 0)
 			s.wantMail(t, from)
 			got := s.mailbox(t, to)
 			if len(got) != len(letters) {
@@ -161,13 +163,13 @@ func TestLast(t *testing.T) {
 		"fetchmail": func(t *testing.T, dir, account string) string {
 			rc := s.in(t, account, "", []string{"poll 127.0.0.1 protocol POP3 port PORT-pop; user " +
 				"ACCOUNT password 'PASSWORD' sslproto '' keep mda 'cat >>" + dir + "/mbox'\n"})[0]
-			return fetchmail(t, dir, rc, "-v", "-v").stdout
+			return fetchmail(t, dir, rc, "-v", "-v").Stdout
 		},
 		"mutt": s.mutt,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			need(t, name)
+			trial.Need(t, name)
 			account, letters := s.stock(t, name)
 			dir := t.TempDir()
 			for i, asked := range []string{"RETR 3", ""} { // the second time nothing is new
@@ -189,7 +191,7 @@ var ofMutt = regexp.MustCompile(`(?m)^(?:Content-Length|Lines|Status): .*\n`)
 // mutt fetches all that is new into dir/mbox, and gives what it noted down.
 func (s *server) mutt(t *testing.T, dir, account string) string {
 	t.Helper()
-	need(t, "script") // mutt wants a terminal
+	trial.Need(t, "script") // mutt wants a terminal
 	rc := s.in(t, account, "", []string{"set pop_host='pops://localhost:PORT-pops;' " +
 		"pop_user='ACCOUNT' pop_pass='PASSWORD' pop_authenticators='scram-sha-256'\n" +
 		"set pop_last=yes pop_delete=no certificate_file='" + filepath.Join(s.dir, "tls.pem") + "'\n" +
@@ -203,7 +205,7 @@ func (s *server) mutt(t *testing.T, dir, account string) string {
 	cmd := exec.CommandContext(t.Context(), "script", "-qec", "mutt -n -d 3 -F "+
 		file(t, "muttrc", rc), "/dev/null")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "TERM=xterm")
-	outcome(t, cmd).want(t, 0)
+	trial.Run(t, cmd).Want(t, 0)
 	text, err := os.ReadFile(mbox)
 	if err == nil {
 		text = ofMutt.ReplaceAll(text, nil)
@@ -219,7 +221,7 @@ func (s *server) mutt(t *testing.T, dir, account string) string {
 	return string(trace)
 }
 
-func fetchmail(t *testing.T, dir, rc string, flags ...string) *result {
+func fetchmail(t *testing.T, dir, rc string, flags ...string) *trial.Result {
 	t.Helper()
 	path := filepath.Join(dir, "rc")
 	if err := os.WriteFile(path, []byte(rc), 0o600); err != nil {
@@ -229,7 +231,7 @@ func fetchmail(t *testing.T, dir, rc string, flags ...string) *result {
 		filepath.Join(dir, "pid")}, flags...)
 	cmd := exec.CommandContext(t.Context(), "fetchmail", args...)
 	cmd.Env = append(os.Environ(), "FETCHMAILHOME="+dir, "HOME="+dir)
-	return outcome(t, cmd)
+	return trial.Run(t, cmd)
 }
 
 // wantCopies fails the test unless a file holds the letters, each once and in
@@ -255,7 +257,7 @@ func wantCopies(t *testing.T, path string, letters []string) {
 }
 
 func TestMpop(t *testing.T) {
-	need(t, "mpop")
+	trial.Need(t, "mpop")
 	s := serve(t, "auth.scram_sha1=yes")
 	for i, options := range [][]string{
 		{"--auth=user", "--tls=off", "--keep=off"},
@@ -280,7 +282,7 @@ func TestMpop(t *testing.T) {
 				"--uidls-file=" + filepath.Join(dir, "uidls"), "--timeout=20", "--received-header=off",
 				"--tls-trust-file=" + filepath.Join(s.dir, "tls.pem")}, options...)
 			for range 2 { // the second time finds nothing new
-				command(t, "", args...).want(t, 0)
+				trial.Command(t, "", args...).Want(t, 0)
 				wantCopies(t, mbox, letters)
 			}
 			if options[len(options)-1] == "--keep=off" {
@@ -293,16 +295,16 @@ func TestMpop(t *testing.T) {
 
 // What mpop reads from CAPA, and that it is held to the delay between logins.
 func TestMpopServerInfo(t *testing.T) {
-	need(t, "mpop")
+	trial.Need(t, "mpop")
 	s := serve(t, "pop.login_delay=90s", "pop.expire=30d")
 	account := s.account(t, "alice")
-	mpop := func(args ...string) *result {
-		return command(t, "", append([]string{"mpop", "--host=localhost", "--port=" + s.port(t, "pop"),
-			"--tls=on", "--tls-trust-file=" + filepath.Join(s.dir, "tls.pem"), "--timeout=20",
-			"--user=" + account, "--passwordeval=echo " + password, "--auth=user",
+	mpop := func(args ...string) *trial.Result {
+		return trial.Command(t, "", append([]string{"mpop", "--host=localhost",
+			"--port=" + s.port(t, "pop"), "--tls=on", "--timeout=20", "--auth=user", "--user=" + account,
+			"--passwordeval=echo " + password, "--tls-trust-file=" + filepath.Join(s.dir, "tls.pem"),
 			"--uidls-file=" + filepath.Join(t.TempDir(), "uidls"), "--delivery=mda,cat"}, args...)...)
 	}
-	info := mpop("--serverinfo").want(t, 0).stdout
+	info := mpop("--serverinfo").Want(t, 0).Stdout
 	for _, want := range []string{
 		"IMPLEMENTATION:\n        Postrider", "PIPELINING:\n", "TOP:\n", "UIDL:\n", "STLS:\n",
 		"LOGIN-DELAY 90:\n        minimum time between logins is 90 seconds", "EXPIRE 30:\n",
@@ -314,7 +316,7 @@ func TestMpopServerInfo(t *testing.T) {
 		}
 	}
 	// That was a login.
-	if r := mpop(); r.status == 0 || !strings.Contains(r.stderr, "[LOGIN-DELAY]") {
+	if r := mpop(); r.Status == 0 || !strings.Contains(r.Stderr, "[LOGIN-DELAY]") {
 		t.Errorf("the next login: %v", r)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"path/filepath"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 // where is a file that tells the programs in testdata, as JSON, where the
@@ -30,13 +32,14 @@ func (s *server) where(t *testing.T, account, letter string, more map[string]any
 // python runs a function of testdata/mail.py for an account.
 func (s *server) python(t *testing.T, name, account, letter string) {
 	t.Helper()
-	need(t, "python3")
-	command(t, "", "python3", "testdata/mail.py", name, s.where(t, account, letter, nil)).want(t, 0)
+	trial.Need(t, "python3")
+	where := s.where(t, account, letter, nil)
+	trial.Command(t, "", "python3", "testdata/mail.py", name, where).Want(t, 0)
 }
 
 // The functions of mail.py that send, and how many letters they leave.
 func TestPythonSends(t *testing.T) {
-	need(t, "python3")
+	trial.Need(t, "python3")
 	s := serve(t)
 	for _, tc := range []struct {
 		name    string
@@ -56,7 +59,7 @@ func TestPythonSends(t *testing.T) {
 }
 
 func TestPythonFetches(t *testing.T) {
-	need(t, "python3")
+	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice", "--apop", "allowed")
 	for _, name := range []string{"one", "two", "three"} {
@@ -67,7 +70,7 @@ func TestPythonFetches(t *testing.T) {
 }
 
 func TestPythonUTF8(t *testing.T) {
-	need(t, "python3")
+	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.python(t, "send_utf8", account, "")
@@ -75,7 +78,7 @@ func TestPythonUTF8(t *testing.T) {
 }
 
 func TestPythonLarge(t *testing.T) {
-	need(t, "python3")
+	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.python(t, "send_large", account, "")
@@ -85,8 +88,9 @@ func TestPythonLarge(t *testing.T) {
 
 // libESMTP sends chunks, many ahead of their replies.
 func TestLibESMTP(t *testing.T) {
-	need(t, "python3")
-	if command(t, "", "python3", "-c", "import ctypes; ctypes.CDLL('libesmtp.so.6')").status != 0 {
+	trial.Need(t, "python3")
+	try := "import ctypes; ctypes.CDLL('libesmtp.so.6')"
+	if trial.Command(t, "", "python3", "-c", try).Status != 0 {
 		t.Skip("libesmtp is not installed")
 	}
 	s := serve(t)
@@ -99,8 +103,8 @@ func TestLibESMTP(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			account := s.account(t, tc.name)
-			command(t, "", "python3", "testdata/esmtp.py", tc.name,
-				s.where(t, account, letter, nil)).want(t, 0)
+			trial.Command(t, "", "python3", "testdata/esmtp.py", tc.name,
+				s.where(t, account, letter, nil)).Want(t, 0)
 			s.wantMail(t, account, tc.mail...)
 		})
 	}

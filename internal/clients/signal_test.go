@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // A talk is a session that a test types itself.
@@ -19,16 +21,16 @@ type talk struct {
 
 func (s *server) talk(t *testing.T, service string) *talk {
 	t.Helper()
-	return talkTo(t, s.address(t, service))
+	return talkTo(t, s.Address(t, service))
 }
 
 func talkTo(t *testing.T, address string) *talk {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, patience)
+	conn, err := net.DialTimeout("tcp", address, trial.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(trial.Patience))
 	t.Cleanup(func() { conn.Close() })
 	return &talk{t: t, Conn: conn}
 }
@@ -74,8 +76,8 @@ func TestGracefulStop(t *testing.T) {
 		name string
 		stop func(t *testing.T, s *server)
 	}{
-		{"SIGTERM", func(_ *testing.T, s *server) { s.cmd.Process.Signal(syscall.SIGTERM) }},
-		{"SIGINT", func(_ *testing.T, s *server) { s.cmd.Process.Signal(os.Interrupt) }},
+		{"SIGTERM", func(_ *testing.T, s *server) { s.Cmd.Process.Signal(syscall.SIGTERM) }},
+		{"SIGINT", func(_ *testing.T, s *server) { s.Cmd.Process.Signal(os.Interrupt) }},
 		{"stop", func(t *testing.T, s *server) {
 			go postrider(t, s.dir, "stop") // returns at the end
 		}},
@@ -101,18 +103,18 @@ func TestGracefulStop(t *testing.T) {
 				t.Errorf("the idle session hears %q", got)
 			}
 			reader.end()
-			if conn, err := net.Dial("tcp", s.address(t, "smtp")); err == nil {
+			if conn, err := net.Dial("tcp", s.Address(t, "smtp")); err == nil {
 				conn.Close()
 				t.Error("new connections are accepted while stopping")
 			}
 			busy.say(stuffed(tail) + ".")
 			busy.hear("250 ")
 			busy.end()
-			s.wait()
+			s.Wait(t)
 			again := serveIn(t, s.dir, everyDoor...)
 			again.wantMail(t, account, letter)
 			again.stop()
-			postrider(t, s.dir, "check").want(t, 0)
+			postrider(t, s.dir, "check").Want(t, 0)
 		})
 	}
 }
@@ -124,7 +126,7 @@ func TestHangUp(t *testing.T) {
 	s := serveIn(t, dir, append([]string{"--config", config}, everyDoor...)...)
 	announced := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(trial.Patience); ; time.Sleep(10 * time.Millisecond) {
 			c := s.talk(t, "smtp")
 			c.hear("220 ")
 			got := c.say("EHLO x.example.net").hear("250 ")
@@ -143,15 +145,15 @@ func TestHangUp(t *testing.T) {
 		if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.cmd.Process.Signal(syscall.SIGHUP)
+		s.Cmd.Process.Signal(syscall.SIGHUP)
 	}
 	rewrite("[smtp]\nmax_size = \"2M\"\n")
 	announced("2097152")
 	// A wrong file changes nothing and stops nothing; reload says what is wrong.
 	rewrite("[smtp]\nmax_size = \"lots\"\n")
-	r := postrider(t, dir, "reload").want(t, 1)
+	r := postrider(t, dir, "reload").Want(t, 1)
 	for _, want := range []string{"postrider.toml:2: ", "smtp.max_size", "lots"} {
-		if !strings.Contains(r.stderr, want) {
+		if !strings.Contains(r.Stderr, want) {
 			t.Errorf("%v\nlacks %q", r, want)
 		}
 	}
@@ -163,9 +165,9 @@ func TestKilled(t *testing.T) {
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.send(t, account, letter)
-	s.kill()
-	postrider(t, s.dir, "status").want(t, 5)
-	if r := postrider(t, s.dir, "account", "list").want(t, 0); !strings.Contains(r.stdout, account) {
+	s.Kill()
+	postrider(t, s.dir, "status").Want(t, 5)
+	if r := postrider(t, s.dir, "account", "list").Want(t, 0); !strings.Contains(r.Stdout, account) {
 		t.Errorf("%v", r)
 	}
 	again := serveIn(t, s.dir, everyDoor...)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 // A sending is one client's way to hand in the letter.
@@ -89,10 +91,10 @@ func TestSending(t *testing.T) {
 		account := s.account(t, "sending"+string(rune('a'+i)))
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			need(t, tc.program)
+			trial.Need(t, tc.program)
 			message := letterOf(account)
 			args := s.in(t, account, message, tc.args)
-			command(t, "", with([]string{tc.program}, args...)...).want(t, 0)
+			trial.Command(t, "", with([]string{tc.program}, args...)...).Want(t, 0)
 			s.wantMail(t, account, message)
 			head := added.FindString(s.mailbox(t, account)[0])
 			if !strings.Contains(head, tc.received+" ") && !strings.Contains(head, tc.received+"\r\n") {
@@ -104,7 +106,7 @@ func TestSending(t *testing.T) {
 
 // One bad recipient does not harm the others, with and without pipelining.
 func TestSwaksRecipients(t *testing.T) {
-	need(t, "swaks")
+	trial.Need(t, "swaks")
 	s := serve(t)
 	for i, tc := range []struct {
 		name string
@@ -119,10 +121,10 @@ func TestSwaksRecipients(t *testing.T) {
 			one, two := s.account(t, fmt.Sprint("one", i)), s.account(t, fmt.Sprint("two", i))
 			args := s.in(t, one+",nobody@localhost,"+two+",a@example.com", letter,
 				append([]string{"swaks"}, with(swaks, tc.args...)...))
-			r := command(t, "", args...).want(t, 0)
+			r := trial.Command(t, "", args...).Want(t, 0)
 			for _, want := range []string{"** 550 5.1.1 ", "** 55"} {
-				if !strings.Contains(r.stdout, want) {
-					t.Errorf("%s\nlacks %q", r.stdout, want)
+				if !strings.Contains(r.Stdout, want) {
+					t.Errorf("%s\nlacks %q", r.Stdout, want)
 				}
 			}
 			s.wantMail(t, one, letter)
@@ -133,11 +135,11 @@ func TestSwaksRecipients(t *testing.T) {
 
 // What swaks says when everything is refused, with its own exit statuses.
 func TestSwaksRefused(t *testing.T) {
-	need(t, "swaks")
+	trial.Need(t, "swaks")
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.account(t, "disabled")
-	postrider(t, s.dir, "account", "disable", "disabled").want(t, 0)
+	postrider(t, s.dir, "account", "disable", "disabled").Want(t, 0)
 	for _, tc := range []struct {
 		name   string
 		args   []string
@@ -159,9 +161,9 @@ func TestSwaksRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := s.in(t, account, letter, append([]string{"swaks"}, with(swaks, tc.args...)...))
-			r := command(t, "", args...).want(t, tc.status)
-			if !strings.Contains(r.stdout, "** "+tc.text) {
-				t.Errorf("%s\nlacks %q", r.stdout, tc.text)
+			r := trial.Command(t, "", args...).Want(t, tc.status)
+			if !strings.Contains(r.Stdout, "** "+tc.text) {
+				t.Errorf("%s\nlacks %q", r.Stdout, tc.text)
 			}
 		})
 	}

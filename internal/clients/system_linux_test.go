@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // ordinary is a user who is not root and owns nothing.
@@ -62,11 +64,11 @@ func TestBecomesUser(t *testing.T) {
 	s := serveIn(t, dir, "--set", "server.user="+u.Username, "--set", "smtp.listen="+port,
 		"--set", "pop.listen=127.0.0.1:0", "--set", "submission.listen=",
 		"--set", "submissions.listen=", "--set", "pops.listen=")
-	if got := s.address(t, "smtp"); got != port {
+	if got := s.Address(t, "smtp"); got != port {
 		t.Errorf("smtp listens on %s, want %s", got, port)
 	}
 	want := []string{u.Uid, u.Uid, u.Uid, u.Uid}
-	if got := processUser(t, s.cmd.Process.Pid); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := processUser(t, s.Cmd.Process.Pid); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the user ids of the server are %v, want %v", got, want)
 	}
 	account := s.account(t, "alice") // by root
@@ -112,7 +114,7 @@ func privilegedPort(t *testing.T) string {
 // Sockets that were opened by somebody else, as systemd does it, serve the
 // service of their name, or the one that is configured for their address.
 func TestSocketActivation(t *testing.T) {
-	need(t, "sh")
+	trial.Need(t, "sh")
 	var files []*os.File
 	var addresses []string
 	for range 2 {
@@ -129,16 +131,16 @@ func TestSocketActivation(t *testing.T) {
 		files, addresses = append(files, f), append(addresses, ln.Addr().String())
 	}
 	dir := filepath.Join(t.TempDir(), "d")
-	args := append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program(t), "serve", "--json",
-		"--data", dir}, everyDoor...)
+	args := append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`},
+		trial.Serve(t, dir, everyDoor...)...)
 	cmd := exec.Command("sh", append(args, "--set", "pop.listen="+addresses[1])...)
 	cmd.ExtraFiles = files
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=smtp:unknown")
 	s := launch(t, dir, cmd)
-	if got := s.addresses("smtp"); len(got) != 1 || got[0] != addresses[0] {
+	if got := s.Addresses("smtp"); len(got) != 1 || got[0] != addresses[0] {
 		t.Errorf("smtp listens on %v, want %s", got, addresses[0])
 	}
-	if got := s.addresses("pop"); len(got) != 1 || got[0] != addresses[1] {
+	if got := s.Addresses("pop"); len(got) != 1 || got[0] != addresses[1] {
 		t.Errorf("pop listens on %v, want %s", got, addresses[1])
 	}
 	account := s.account(t, "alice")
@@ -147,15 +149,15 @@ func TestSocketActivation(t *testing.T) {
 }
 
 func TestSystemdSocketActivate(t *testing.T) {
-	need(t, "systemd-socket-activate")
+	trial.Need(t, "systemd-socket-activate")
 	smtp, pop := freePort(t), freePort(t)
 	dir := filepath.Join(t.TempDir(), "d")
-	args := append([]string{"-l", smtp, "-l", pop, "--fdname=smtp:pop", program(t), "serve", "--json",
-		"--data", dir}, everyDoor...)
+	args := append([]string{"-l", smtp, "-l", pop, "--fdname=smtp:pop"},
+		trial.Serve(t, dir, everyDoor...)...)
 	cmd := exec.Command("systemd-socket-activate", args...)
 	go func() { // the first connection starts the program
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-			if conn, err := net.DialTimeout("tcp", smtp, patience); err == nil {
+		for deadline := time.Now().Add(trial.Patience); time.Now().Before(deadline); {
+			if conn, err := net.DialTimeout("tcp", smtp, trial.Patience); err == nil {
 				conn.Close()
 				return
 			}
@@ -188,8 +190,8 @@ func TestNotify(t *testing.T) {
 	}
 	defer conn.Close()
 	dir := filepath.Join(t.TempDir(), "d")
-	cmd := exec.Command(program(t), append([]string{"serve", "--json", "--data", dir},
-		everyDoor...)...)
+	args := trial.Serve(t, dir, everyDoor...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	told := make(chan string, 100)
 	go func() {
@@ -220,10 +222,10 @@ func TestNotify(t *testing.T) {
 func TestHungServer(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	s.cmd.Process.Signal(syscall.SIGSTOP)
+	s.Cmd.Process.Signal(syscall.SIGSTOP)
 	r := postrider(t, s.dir, "account", "list")
-	s.cmd.Process.Signal(syscall.SIGCONT)
-	if r.want(t, 5); !strings.Contains(r.stderr, "does not answer") {
+	s.Cmd.Process.Signal(syscall.SIGCONT)
+	if r.Want(t, 5); !strings.Contains(r.Stderr, "does not answer") {
 		t.Errorf("got %v", r)
 	}
 	says(t, s.dir, "account list", "^postmaster@localhost")

@@ -5,21 +5,23 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postrider/internal/trial"
 )
 
 // openssl connects to a service, asks it something, and gives all it says.
-func (s *server) openssl(t *testing.T, service, ask string, args ...string) *result {
+func (s *server) openssl(t *testing.T, service, ask string, args ...string) *trial.Result {
 	t.Helper()
 	args = append([]string{"openssl", "s_client", "-connect", "localhost:" + s.port(t, service),
 		"-CAfile", filepath.Join(s.dir, "tls.pem"), "-verify_hostname", "localhost",
 		"-verify_return_error", "-ign_eof"}, args...)
-	return command(t, ask, args...)
+	return trial.Command(t, ask, args...)
 }
 
 // TLS at every door that has it: version 1.2 and 1.3, a certificate for the
 // name under which we came, no session tickets.
 func TestTLS(t *testing.T) {
-	need(t, "openssl")
+	trial.Need(t, "openssl")
 	s := serve(t)
 	for _, door := range []struct{ service, start, ask, answer string }{
 		{"smtp", "smtp", "EHLO x.example.net\r\nQUIT\r\n", "250-PIPELINING"},
@@ -36,16 +38,16 @@ func TestTLS(t *testing.T) {
 				if door.start != "" {
 					args = append(args, "-starttls", door.start)
 				}
-				r := s.openssl(t, door.service, door.ask, args...).want(t, 0)
+				r := s.openssl(t, door.service, door.ask, args...).Want(t, 0)
 				for _, want := range []string{"New, " + version.name + ", Cipher is ",
 					"Verify return code: 0 (ok)", door.answer} {
-					if !strings.Contains(r.stdout, want) {
-						t.Errorf("%s\nlacks %q", r.stdout, want)
+					if !strings.Contains(r.Stdout, want) {
+						t.Errorf("%s\nlacks %q", r.Stdout, want)
 					}
 				}
 				for _, bad := range []string{"TLS session ticket", "New Session Ticket arrived"} {
-					if strings.Contains(r.stdout, bad) {
-						t.Errorf("%s\nhas %q", r.stdout, bad)
+					if strings.Contains(r.Stdout, bad) {
+						t.Errorf("%s\nhas %q", r.Stdout, bad)
 					}
 				}
 			})
@@ -54,16 +56,16 @@ func TestTLS(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	need(t, "openssl")
+	trial.Need(t, "openssl")
 	s := serve(t)
 	for _, old := range []string{"-tls1", "-tls1_1"} {
 		for _, service := range []string{"submissions", "pops"} {
 			r := s.openssl(t, service, "", old, "-cipher", "ALL:@SECLEVEL=0")
-			if r.status == 0 || strings.Contains(r.stdout, "Verify return code: 0 (ok)\n---\n+OK") {
+			if r.Status == 0 || strings.Contains(r.Stdout, "Verify return code: 0 (ok)\n---\n+OK") {
 				t.Errorf("%s with %s: %v", service, old, r)
 			}
-			if !strings.Contains(r.stderr, "protocol version") {
-				t.Errorf("%s with %s: %s\nlacks the alert", service, old, r.stderr)
+			if !strings.Contains(r.Stderr, "protocol version") {
+				t.Errorf("%s with %s: %s\nlacks the alert", service, old, r.Stderr)
 			}
 		}
 	}
@@ -72,25 +74,25 @@ func TestOldTLSIsRefused(t *testing.T) {
 // A certificate that an administrator renews is shown after a reload, without
 // a restart; one that is broken changes nothing.
 func TestCertificateReload(t *testing.T) {
-	need(t, "openssl")
+	trial.Need(t, "openssl")
 	s := serve(t)
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	renew := func(name string) {
 		t.Helper()
-		command(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+		trial.Command(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
 			"ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN="+name,
 			"-addext", "subjectAltName=DNS:localhost,DNS:"+name, "-keyout", key, "-out", cert).
-			want(t, 0)
+			Want(t, 0)
 	}
 	shown := func(want string) {
 		t.Helper()
 		for _, service := range []string{"pops", "submissions"} {
-			r := command(t, "QUIT\r\n", "openssl", "s_client", "-connect",
-				"localhost:"+s.port(t, service), "-servername", "localhost", "-ign_eof").want(t, 0)
-			if !strings.Contains(r.stdout, "subject=CN = "+want+"\n") &&
-				!strings.Contains(r.stdout, "subject=CN="+want+"\n") {
-				t.Errorf("%s does not show the certificate of %s:\n%s", service, want, r.stdout)
+			r := trial.Command(t, "QUIT\r\n", "openssl", "s_client", "-connect",
+				"localhost:"+s.port(t, service), "-servername", "localhost", "-ign_eof").Want(t, 0)
+			if !strings.Contains(r.Stdout, "subject=CN = "+want+"\n") &&
+				!strings.Contains(r.Stdout, "subject=CN="+want+"\n") {
+				t.Errorf("%s does not show the certificate of %s:\n%s", service, want, r.Stdout)
 			}
 		}
 	}

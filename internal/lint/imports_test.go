@@ -59,6 +59,7 @@ var floors = map[string]int{
 // testPackages are packages that only tests import; they stand outside the floors.
 var testPackages = []string{
 	"blob/blobtest", "clients", "golden", "lint", "proof", "store/storetest",
+	"trial",
 }
 
 // sameFloor are imports within a floor, each with its reason.

@@ -1,8 +1,8 @@
 // Package proof proves the promise on the built program: what a 250 or a +OK
 // confirmed survives, and is there exactly once.
 //
-// Its tests build cmd/postrider once and work on it from outside, through
-// SMTP, POP3 and the command line:
+// Its tests work on it from outside, by way of package trial, through SMTP,
+// POP3 and the command line:
 //
 //   - kill: the server is killed with SIGKILL at random moments under load,
 //     and started again.

@@ -37,7 +37,7 @@ func TestFaults(t *testing.T) {
 			f := g.suffer(t, chance(t), s, false)
 			if f.lives {
 				killTraced(t, g.root)
-				<-s.ended
+				<-s.Ended
 			}
 			g.steps = readTrace(t, out)
 			g.index()
@@ -69,7 +69,7 @@ func TestDatabaseFault(t *testing.T) {
 	f := g.suffer(t, chance(t), s, true)
 	if f.lives {
 		t.Error("the server goes on though its database cannot be flushed")
-		s.kill()
+		s.Kill()
 	}
 	g.recovered(t, "flush of the database", f, true)
 }
@@ -79,7 +79,7 @@ func attach(t *testing.T, s *server, args ...string) {
 	t.Helper()
 	straced(t, os.DevNull) // skips without strace
 	cmd := exec.Command("strace", append([]string{"-f", "-o", os.DevNull, "-p",
-		strconv.Itoa(s.cmd.Process.Pid)}, args...)...)
+		strconv.Itoa(s.Cmd.Process.Pid)}, args...)...)
 	said, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -88,7 +88,7 @@ func attach(t *testing.T, s *server, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
+		s.Kill()
 		cmd.Wait()
 	})
 	r := bufio.NewReader(said)
@@ -139,7 +139,7 @@ func (g *recording) suffer(t *testing.T, r *rand.Rand, s *server, remove bool) *
 	}
 	group.Wait()
 	select {
-	case <-s.ended:
+	case <-s.Ended:
 	case <-time.After(500 * time.Millisecond):
 		f.lives = true
 	}

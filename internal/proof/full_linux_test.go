@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // diskSize is that of the disks to be filled, in bytes. The server wants a
@@ -51,12 +53,12 @@ func (f *flood) proof(t *testing.T) {
 	open := f.openable(s)
 
 	// The server is killed, and finds no byte free when it starts.
-	s.kill()
+	s.Kill()
 	fill(t, ballast+"2", func() {})
 	s = begin(t, f.dir, launch{})
 	if err := s.ready(); err != nil {
-		s.kill()
-		t.Logf("it does not start on a full disk: %s", s.stderr)
+		s.Kill()
+		t.Logf("it does not start on a full disk: %s", s.Stderr)
 		f.free(t, ballast+"2")
 		f.free(t, ballast)
 		s = start(t, f.dir, launch{})
@@ -85,7 +87,7 @@ func (f *flood) openable(s *server) int {
 	for _, box := range f.boxes {
 		if c, err := dialPOP(s.pop, box); err == nil {
 			n++
-			c.conn.Close()
+			c.Conn.Close()
 		}
 	}
 	return n
@@ -103,7 +105,7 @@ func (f *flood) free(t *testing.T, path string) {
 func (f *flood) pour(t *testing.T, s *server, when string, meanwhile func(context.Context)) {
 	t.Helper()
 	const enough = 10
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), trial.Patience)
 	defer cancel()
 	before := f.ledger.count.answered
 	f.refused = map[int]int{}

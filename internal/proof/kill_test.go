@@ -45,7 +45,7 @@ func TestKill(t *testing.T) {
 		if g.rand.IntN(3) == 0 { // and once more while it recovers
 			again := begin(t, g.dir, launch{})
 			time.Sleep(time.Duration(g.rand.IntN(80)) * time.Millisecond)
-			again.kill()
+			again.Kill()
 			early++
 		}
 		if t.Failed() {
@@ -147,7 +147,7 @@ func (g *siege) assault(s *server) {
 		})
 	}
 	time.Sleep(time.Duration(50+g.rand.IntN(900)) * time.Millisecond)
-	s.kill()
+	s.Kill()
 	cancel()
 	group.Wait()
 }

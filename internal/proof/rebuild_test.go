@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postrider/internal/trial"
 )
 
 // TestRebuild deletes the database, has it made again, and compares mail,
@@ -24,7 +26,7 @@ func TestRebuild(t *testing.T) {
 		{"account", "disable", g.boxes[4]},
 		{"account", "remove", g.boxes[3], "--yes"},
 	} {
-		must(t, dir, password+"\n", args...)
+		must(t, dir, trial.Password+"\n", args...)
 	}
 	g.boxes = append(g.boxes[:3:3], "ada@example.org")
 	g.send(t, s, 4, 40, sizes{medium: 10, large: 3})
@@ -43,8 +45,8 @@ func TestRebuild(t *testing.T) {
 	if s := begin(t, dir, launch{}); s.ready() == nil {
 		t.Error("a database older than its volumes is served")
 	}
-	if code, said := command(t, dir, "", "check"); code == 0 {
-		t.Errorf("check finds nothing wrong without a database:\n%s", said)
+	if r := trial.Postrider(t, dir, "", "check"); r.Status == 0 {
+		t.Errorf("check finds nothing wrong without a database:\n%s", r)
 	}
 	said := must(t, dir, "", "check", "--repair")
 	t.Logf("check --repair:\n%s", said)
@@ -77,14 +79,14 @@ func (g *run) describe(t *testing.T, s *server) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		uids, err := f.uidl()
+		uids, err := f.UIDL()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.ask("QUIT\r\n"); err != nil {
+		if err := f.Quit(); err != nil {
 			t.Error(err)
 		}
-		f.conn.Close()
+		f.Conn.Close()
 		all["UIDL of "+box] = strings.Join(uids, "\n")
 	}
 	return all

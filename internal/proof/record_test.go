@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // A recording is a run of the server under strace: what was there before,
@@ -84,7 +86,7 @@ func (g *recording) run(t *testing.T, r *rand.Rand, p plan) {
 	time.Sleep(p.linger)
 	if p.kill {
 		killTraced(t, g.root)
-		<-s.ended
+		<-s.Ended
 	} else {
 		s.stop(t)
 	}
@@ -131,7 +133,7 @@ func (g *recording) traffic(t *testing.T, r *rand.Rand, p plan, s *server) {
 func (g *recording) newcomer(t *testing.T, r *rand.Rand, s *server) {
 	t.Helper()
 	const box = "late@localhost"
-	must(t, g.root, password+"\n", "account", "add", box, "--password-file", "-")
+	must(t, g.root, trial.Password+"\n", "account", "add", box, "--password-file", "-")
 	k := &maker{name: "late", boxes: []string{box}, limit: 5,
 		rand: rand.New(rand.NewPCG(r.Uint64(), 0))}
 	if err := load(context.Background(), s.smtp, g.ledger, k, 0, nil); err != nil {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // maxWAL is what the write-ahead log may take, with what may come on top
@@ -130,21 +132,21 @@ func (c *crowd) note(list *[]time.Duration, d time.Duration) {
 // which a maildrop allows only one.
 func (g *run) stat(s *server, c *crowd) error {
 	began := time.Now()
-	conn, err := net.DialTimeout("tcp", s.pop, patience)
+	conn, err := net.DialTimeout("tcp", s.pop, trial.Patience)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	f := newFetcher(conn)
-	if _, err = f.line(); err == nil {
-		_, err = f.ask("CAPA\r\n")
+	conn.SetDeadline(time.Now().Add(trial.Patience))
+	f := trial.NewPOP(conn)
+	if _, err = f.Line(); err == nil {
+		_, err = f.Ask("CAPA\r\n")
 	}
 	if err == nil {
-		_, err = f.text(nil)
+		_, err = f.Text(nil)
 	}
 	if err == nil {
-		_, err = f.ask("QUIT\r\n")
+		err = f.Quit()
 	}
 	c.note(&c.read, time.Since(began))
 	time.Sleep(100 * time.Millisecond)
@@ -214,8 +216,8 @@ func (g *run) slowReader(ctx context.Context, s *server) error {
 	if err != nil {
 		return err
 	}
-	defer f.conn.Close()
-	uids, err := f.uidl()
+	defer f.Conn.Close()
+	uids, err := f.UIDL()
 	if err != nil {
 		return err
 	}
@@ -223,13 +225,13 @@ func (g *run) slowReader(ctx context.Context, s *server) error {
 		return errors.New("there is nothing to read slowly")
 	}
 	for i := range uids {
-		if _, err := fmt.Fprintf(f.conn, "RETR %d\r\n", i+1); err != nil {
+		if _, err := fmt.Fprintf(f.Conn, "RETR %d\r\n", i+1); err != nil {
 			return err
 		}
 	}
 	one := make([]byte, 1)
 	for ctx.Err() == nil {
-		if _, err := f.conn.Read(one); err != nil {
+		if _, err := f.Conn.Read(one); err != nil {
 			return err
 		}
 		select {

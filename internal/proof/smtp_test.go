@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postrider/internal/trial"
 )
 
 // A sender is one SMTP connection.
@@ -24,12 +26,12 @@ type sender struct {
 
 // dialSMTP connects and says EHLO.
 func dialSMTP(address string, l *ledger) (*sender, error) {
-	conn, err := net.DialTimeout("tcp", address, patience)
+	conn, err := net.DialTimeout("tcp", address, trial.Patience)
 	if err != nil {
 		return nil, err
 	}
 	s := &sender{conn: conn, r: bufio.NewReader(conn), ledger: l}
-	s.conn.SetDeadline(time.Now().Add(2 * patience))
+	s.conn.SetDeadline(time.Now().Add(2 * trial.Patience))
 	if _, _, err = s.expect(220); err == nil {
 		_, err = fmt.Fprint(conn, "EHLO load.example.net\r\n")
 	}
@@ -215,7 +217,7 @@ func load(ctx context.Context, address string, l *ledger, k *maker, number int,
 		if err := send(flight); err != nil {
 			return err
 		}
-		s.conn.SetDeadline(time.Now().Add(2 * patience))
+		s.conn.SetDeadline(time.Now().Add(2 * trial.Patience))
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ class Status(ctypes.Structure):
         return "%d %d.%d.%d" % (self.code, self.enh_class, self.enh_subject, self.enh_detail)
 
 
-for name, result in (("smtp_create_session", ctypes.c_void_p), ("smtp_add_message", ctypes.c_void_p),
-                     ("smtp_add_recipient", ctypes.c_void_p),
+for name, result in (("smtp_create_session", ctypes.c_void_p),
+                     ("smtp_add_message", ctypes.c_void_p), ("smtp_add_recipient", ctypes.c_void_p),
                      ("smtp_message_transfer_status", ctypes.POINTER(Status)),
                      ("smtp_recipient_status", ctypes.POINTER(Status))):
     getattr(lib, name).restype = result
