@@ -59,6 +59,7 @@ func (s *server) rcpt(t *testing.T, to string) string {
 // Every command on accounts does the same through a running server and
 // directly on the directory.
 func TestAccountCommands(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{true, false} {
 		t.Run(map[bool]string{true: "running", false: "direct"}[running], func(t *testing.T) {
 			s := serve(t)
@@ -117,6 +118,7 @@ func accountCommands(t *testing.T, dir string) {
 // A changed password, a disabled account and a removed one are seen at once
 // by everybody who knocks.
 func TestAccountChangesAtOnce(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	account := s.account(t, "alice")
 	want := func(secret string, login bool, reply string) {
@@ -155,6 +157,7 @@ func TestAccountChangesAtOnce(t *testing.T) {
 }
 
 func TestDomainCommands(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	says(t, s.dir, "domain add Example.ORG", `^The domain example\.org is served here\.$`)
 	says(t, s.dir, "domain list", `^DOMAIN +MAIN +ADDED\n`, `^example\.org +no `,
@@ -182,6 +185,7 @@ func TestDomainCommands(t *testing.T) {
 }
 
 func TestSettingsCommands(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	config := file(t, "site.toml", "[smtp]\nmax_hops = 33\n")
 	s := serveIn(t, dir, append([]string{"--config", config}, everyDoor...)...)
@@ -227,6 +231,7 @@ func TestSettingsCommands(t *testing.T) {
 
 // A message's way can be asked for by its id, by who sent it, and by who got it.
 func TestTraceAndLog(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.send(t, account, letter)
@@ -254,6 +259,7 @@ func TestTraceAndLog(t *testing.T) {
 // Answers with --json are one object or array, errors one object on standard
 // error; the names are there for scripts to rely on.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	for _, tc := range []struct {
 		line string

@@ -137,6 +137,7 @@ func (r *relay) said(t *testing.T) string {
 // Dovecot as the sender takes STARTTLS and AUTH, and sends by BDAT whatever
 // its own client used; BINARYMIME it passes on.
 func TestDovecotRelays(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	account := s.account(t, "alice")
 	r := s.dovecot(t, account)

@@ -159,6 +159,7 @@ func TestAddressInUse(t *testing.T) {
 
 // A data directory whose path is too long for a socket works like any other.
 func TestLongPath(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for range 3 {
 		dir = filepath.Join(dir, strings.Repeat("x", 60))

@@ -46,6 +46,7 @@ func (s *server) mox(t *testing.T, name, account, letter string, more map[string
 
 // The SMTP client of mox divides the recipients as LIMITS tells it.
 func TestMoxLimits(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "smtp.max_recipients=100")
 	var all []string
 	table := "UserName\tPassword\n"
@@ -71,6 +72,7 @@ func TestMoxLimits(t *testing.T) {
 }
 
 func TestMox(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "auth.scram_sha1=yes")
 	utf8 := strings.NewReplacer("A. Writer", "Jürgen", "a letter", "Grüße").Replace(letter)
 	for _, tc := range []struct {

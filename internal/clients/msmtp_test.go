@@ -40,6 +40,7 @@ func TestMsmtp(t *testing.T) {
 
 // The exit statuses that msmtp has for refusals are those of sysexits.
 func TestMsmtpRefused(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "msmtp")
 	s := serve(t, "smtp.max_size=64K")
 	account := s.account(t, "alice")

@@ -43,6 +43,7 @@ func TestPerlSends(t *testing.T) {
 
 // Net::POP3 asks for LAST.
 func TestPerlFetches(t *testing.T) {
+	t.Parallel()
 	needPerl(t)
 	s := serve(t)
 	account, letters := s.stock(t, "alice")

@@ -24,6 +24,7 @@ func (s *server) stock(t *testing.T, name string) (account string, letters []str
 }
 
 func TestCurlFetches(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "curl")
 	s := serve(t)
 	account, letters := s.stock(t, "alice")
@@ -71,6 +72,7 @@ func TestCurlFetches(t *testing.T) {
 
 // UIDLs are the same for ever: also after a restart and when others are gone.
 func TestUIDLsStay(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "curl")
 	s := serve(t)
 	account, _ := s.stock(t, "alice")
@@ -130,6 +132,7 @@ func TestFetchmail(t *testing.T) {
 
 // What fetchmail takes from one account it hands to another here.
 func TestFetchmailForwards(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "fetchmail")
 	s := serve(t)
 	for i, how := range []string{
@@ -295,6 +298,7 @@ func TestMpop(t *testing.T) {
 
 // What mpop reads from CAPA, and that it is held to the delay between logins.
 func TestMpopServerInfo(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "mpop")
 	s := serve(t, "pop.login_delay=90s", "pop.expire=30d")
 	account := s.account(t, "alice")

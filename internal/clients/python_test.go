@@ -59,6 +59,7 @@ func TestPythonSends(t *testing.T) {
 }
 
 func TestPythonFetches(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice", "--apop", "allowed")
@@ -70,6 +71,7 @@ func TestPythonFetches(t *testing.T) {
 }
 
 func TestPythonUTF8(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice")
@@ -78,6 +80,7 @@ func TestPythonUTF8(t *testing.T) {
 }
 
 func TestPythonLarge(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "python3")
 	s := serve(t)
 	account := s.account(t, "alice")

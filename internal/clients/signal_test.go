@@ -72,6 +72,7 @@ func (c *talk) end() string {
 // A server that is told to stop takes the message that is under way, and says
 // 421 to everybody else; what it confirmed is there after the next start.
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		stop func(t *testing.T, s *server)
@@ -121,6 +122,7 @@ func TestGracefulStop(t *testing.T) {
 
 // SIGHUP has the settings file read again.
 func TestHangUp(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	config := file(t, "postrider.toml", "[smtp]\nmax_size = \"1M\"\n")
 	s := serveIn(t, dir, append([]string{"--config", config}, everyDoor...)...)
@@ -162,6 +164,7 @@ func TestHangUp(t *testing.T) {
 
 // SIGKILL leaves nothing that is in the way of the next start.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	account := s.account(t, "alice")
 	s.send(t, account, letter)

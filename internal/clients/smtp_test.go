@@ -106,6 +106,7 @@ func TestSending(t *testing.T) {
 
 // One bad recipient does not harm the others, with and without pipelining.
 func TestSwaksRecipients(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "swaks")
 	s := serve(t)
 	for i, tc := range []struct {
@@ -135,6 +136,7 @@ func TestSwaksRecipients(t *testing.T) {
 
 // What swaks says when everything is refused, with its own exit statuses.
 func TestSwaksRefused(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "swaks")
 	s := serve(t)
 	account := s.account(t, "alice")

@@ -74,6 +74,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 // A certificate that an administrator renews is shown after a reload, without
 // a restart; one that is broken changes nothing.
 func TestCertificateReload(t *testing.T) {
+	t.Parallel()
 	trial.Need(t, "openssl")
 	s := serve(t)
 	dir := t.TempDir()
