@@ -222,7 +222,10 @@ type Store interface {
 	Accounts(ctx context.Context, domain, after string, limit int) ([]Account, error)
 	// Credentials of an account.
 	Credentials(ctx context.Context, id mail.AccountID) ([]Credential, error)
-	// WriteAccounts makes, changes and removes accounts: all or nothing.
+	// WriteAccounts makes, changes and removes accounts: all or nothing. A
+	// long list becomes visible bit by bit once it is decided; until it is,
+	// ctx can stop it. Meanwhile other changes of accounts and the removal of
+	// a domain are refused (Locked).
 	WriteAccounts(ctx context.Context, w []AccountWrite) error
 	Usage(ctx context.Context, id mail.AccountID) (Usage, error)
 

@@ -8,28 +8,38 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/staged"
 )
 
-// WriteAccounts implements store.Store. The changes are one transaction:
-// either all of them hold or none.
-func (s *Store) WriteAccounts(_ context.Context, writes []store.AccountWrite) error {
+// WriteAccounts implements store.Store. A short list is one transaction.
+func (s *Store) WriteAccounts(ctx context.Context, writes []store.AccountWrite) error {
+	if len(writes) > staged.PerOp {
+		return s.staged.Write(ctx, writes)
+	}
 	return s.do(commit.InDatabase, len(writes) > 1, func(t *tx) error {
-		for i := range writes {
-			if err := t.writeAccount(s, &writes[i]); err != nil {
-				if len(writes) > 1 {
-					return fmt.Errorf("account %s: %w", writes[i].Account.Address, err)
-				}
-				return err
-			}
+		if err := staged.Idle(t.Tx); err != nil {
+			return err
 		}
-		t.After(func() {
-			for i := range writes {
-				s.directory.forget(writes[i].Account.ID, writes[i].Account.Address.Key())
-			}
-			s.keeper.snapshotSoon()
-		})
-		return nil
+		return t.writeAccounts(s, writes)
 	})
+}
+
+func (t *tx) writeAccounts(s *Store, writes []store.AccountWrite) error {
+	for i := range writes {
+		if err := t.writeAccount(s, &writes[i]); err != nil {
+			if len(writes) > 1 {
+				return fmt.Errorf("account %s: %w", writes[i].Account.Address, err)
+			}
+			return err
+		}
+	}
+	t.After(func() {
+		for i := range writes {
+			s.directory.forget(writes[i].Account.ID, writes[i].Account.Address.Key())
+		}
+		s.keeper.snapshotSoon()
+	})
+	return nil
 }
 
 func (t *tx) writeAccount(s *Store, w *store.AccountWrite) error {
@@ -64,18 +74,8 @@ func (t *tx) writeAccount(s *Store, w *store.AccountWrite) error {
 }
 
 func (t *tx) addAccount(a *store.Account) (mail.AccountID, error) {
-	key := a.Address.Key()
-	var n, domains int
-	err := t.Row(`SELECT count(*), (SELECT count(*) FROM domain WHERE name = $2) FROM account
-		WHERE address = $1`, key, a.Address.Domain).Scan(&n, &domains)
-	switch {
-	case err != nil:
+	if err := staged.Free(a.Address, t.Row); err != nil {
 		return 0, err
-	case n > 0:
-		return 0, mail.Errorf(mail.Exists, "the account "+key+" is there already")
-	case domains == 0:
-		return 0, mail.Errorf(mail.NotFound, fmt.Sprintf(
-			"the domain %s is not served here: add it first", a.Address.Domain))
 	}
 	if err := t.Exec(`UPDATE state SET value = value + 1 WHERE name = 'account'`); err != nil {
 		return 0, err

@@ -12,6 +12,7 @@ import (
 	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
+	"postrider/internal/store/staged"
 )
 
 // cachedEntries bounds the directory's cache of accounts.
@@ -255,6 +256,9 @@ func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 // RemoveDomain implements store.Store.
 func (s *Store) RemoveDomain(_ context.Context, name string) error {
 	return s.change(func(t *tx) error {
+		if err := staged.Idle(t.Tx); err != nil {
+			return err
+		}
 		var accounts int
 		err := t.Row(`SELECT count(*) FROM account WHERE domain = $1`, name).Scan(&accounts)
 		if err != nil {

@@ -70,6 +70,9 @@ func (s *Store) keepNotes(ctx context.Context) {
 		if err := s.flushFetched(); err != nil && ctx.Err() == nil {
 			s.log.Warn("writing what was fetched", "error", err)
 		}
+		if err := s.staged.Finish(); err != nil && ctx.Err() == nil {
+			s.log.Error("finishing a change of accounts", "error", err)
+		}
 		now := s.now()
 		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
 			if err := s.writeSnapshot(ctx); err != nil {

@@ -38,6 +38,9 @@ func (s *Store) recover(ctx context.Context) error {
 	if _, err := conn.ExecContext(ctx, `DELETE FROM lease`); err != nil {
 		return err
 	}
+	if err := s.staged.Resume(ctx); err != nil {
+		return err
+	}
 	r := &replay{batch: have}
 	lost, err := s.lost(ctx)
 	if err != nil {

@@ -55,4 +55,7 @@ var upgrades = [][]string{{
 		trace {int} NOT NULL, last {int} NOT NULL, data {blob} NOT NULL,
 		PRIMARY KEY (blob, part)) {clustered}`,
 	`CREATE INDEX pending_due ON pending (due)`,
+	`CREATE TABLE staged_job (id {id}, decided {int} NOT NULL)`,
+	`CREATE TABLE staged (job {int} NOT NULL, seq {int} NOT NULL, data {blob} NOT NULL,
+		PRIMARY KEY (job, seq)) {clustered}`,
 }}

@@ -31,6 +31,7 @@ import (
 	"postrider/internal/store/commit"
 	"postrider/internal/store/hub"
 	"postrider/internal/store/sqldb"
+	"postrider/internal/store/staged"
 	"postrider/internal/store/tidy"
 )
 
@@ -79,6 +80,7 @@ type Store struct {
 	space     *spaceGuard
 	keeper    keeper
 	broom     *tidy.Broom
+	staged    *staged.Stage
 	unowned   int64 // messages of nobody, found at start
 
 	mu      sync.Mutex
@@ -167,6 +169,10 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	}
 	s.broom = tidy.New(tidy.Config{Committer: s.committer, Read: s.read, Blobs: s.blobs, Log: s.log,
 		Now: s.now, OrphanKeep: s.cfg.OrphanKeep, TraceKeep: s.cfg.TraceKeep})
+	s.staged = staged.New(staged.Config{Committer: s.committer, Read: s.read, Log: s.log,
+		Number: s.ids.next, Apply: func(_ *commit.Tx, writes []store.AccountWrite) error {
+			return s.tx.writeAccounts(s, writes)
+		}})
 	s.directory.init(s)
 	s.hub = hub.New()
 	var last int64
