@@ -103,7 +103,8 @@ func (p *preview) checkKnown(ctx context.Context, w *store.AccountWrite) error {
 // sound refuses what JSON would change or the tables not take: a change that
 // fails after the decision would fail for ever.
 func sound(w *store.AccountWrite) error {
-	texts := []string{w.Account.Address.Key(), w.Account.FullName, w.Account.Notify}
+	a := &w.Account
+	texts := []string{a.Address.Local, a.Address.Domain, a.FullName, a.Notify}
 	names := map[[2]string]bool{}
 	for _, c := range w.Credentials {
 		name := [2]string{c.Kind, c.Name}

@@ -29,6 +29,7 @@ func Run(t *testing.T, home func(t *testing.T) Home) {
 		test func(*T)
 	}{
 		{"domains", domains}, {"accounts", accounts}, {"all or nothing", allOrNothing},
+		{"long lists", longLists},
 		{"versions and credentials", credentials}, {"remove account", removeAccount},
 		{"settings", settings}, {"deliver and read", deliverAndRead},
 		{"large body", largeBody}, {"many recipients", manyRecipients},
@@ -279,6 +280,67 @@ func allOrNothing(t *T) {
 	}
 	_, err = t.Account(t.ctx, Address("new1"))
 	t.kind(err, mail.NotFound)
+}
+
+// longLists are all or nothing, too, and mail comes in meanwhile.
+func longLists(t *T) {
+	const n = 1000
+	u := t.add("ann", "bob")
+	good := []store.AccountWrite{{Account: *u[1], Remove: true}, {Account: user("bob")}}
+	for i := range n {
+		good = append(good, store.AccountWrite{Account: user(fmt.Sprint("new", i))})
+	}
+	stranger, unknown := user("x"), *u[0]
+	stranger.Address.Domain, unknown.ID = "other.example", 99
+	for name, bad := range map[string]struct {
+		kind  mail.Kind
+		write store.AccountWrite
+	}{
+		"there already":    {mail.Exists, store.AccountWrite{Account: user("Ann")}},
+		"twice in it":      {mail.Exists, store.AccountWrite{Account: user("new7")}},
+		"no such domain":   {mail.NotFound, store.AccountWrite{Account: stranger}},
+		"no such account":  {mail.NotFound, store.AccountWrite{Account: unknown}},
+		"no such to go":    {mail.NotFound, store.AccountWrite{Account: unknown, Remove: true}},
+		"gone already":     {mail.NotFound, store.AccountWrite{Account: *u[1]}},
+		"gone, once more":  {mail.NotFound, store.AccountWrite{Account: *u[1], Remove: true}},
+		"back, once more":  {mail.Exists, store.AccountWrite{Account: user("bob")}},
+		"a nameless local": {mail.Invalid, store.AccountWrite{Account: user("\xff")}},
+		"credential twice": {mail.Invalid, store.AccountWrite{Account: user("y"), Replace: true,
+			Credentials: []store.Credential{{Kind: "app", Data: []byte{1}}, {Kind: "app", Data: []byte{2}}}}},
+	} {
+		err := t.WriteAccounts(t.ctx, append(slices.Clone(good), bad.write))
+		t.kind(err, bad.kind)
+		if want := "account " + bad.write.Account.Address.String(); err != nil &&
+			!strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: error %q does not begin with %q", name, err, want)
+		}
+	}
+	if list, err := t.Accounts(t.ctx, "", "", 10); err != nil || len(list) != 2 {
+		t.Errorf("after the bad lists: got %v, %v; want the accounts as they were", list, err)
+	}
+	done := make(chan error)
+	go func() { done <- t.WriteAccounts(t.ctx, good) }()
+	var want []string
+	for waiting := true; waiting; {
+		select {
+		case err := <-done:
+			t.ok(err)
+			waiting = false
+		default:
+			t.deliver("meanwhile", u[0])
+			want = append(want, "meanwhile")
+		}
+	}
+	t.inbox(u[0], want...)
+	last := u[1].ID
+	for _, w := range good[1:] {
+		a, err := t.Account(t.ctx, w.Account.Address)
+		t.ok(err)
+		if a.ID <= last {
+			t.Fatalf("%s has number %d, the one before it %d", a.Address, a.ID, last)
+		}
+		last = a.ID
+	}
 }
 
 func credentials(t *T) {
