@@ -101,7 +101,7 @@ func (g *Stage) Write(ctx context.Context, writes []store.AccountWrite) error {
 			kind = mail.Full
 		}
 		return &mail.Error{Kind: kind, Err: err,
-			Text: "the accounts will be changed, this is decided and goes on by itself, but not now"}
+			Text: "not all accounts are changed yet, the rest is decided and follows by itself"}
 	}
 	return nil
 }
