@@ -69,6 +69,7 @@ func Detect(goos string) Manager {
 // The files that service managers read.
 const (
 	unitFile  = "/etc/systemd/system/postrider.service"
+	wantsDir  = "/etc/systemd/system/multi-user.target.wants"
 	plistName = "org.postrider.server"
 	plistFile = "/Library/LaunchDaemons/" + plistName + ".plist"
 )
@@ -120,7 +121,14 @@ func (i Installer) Install(ctx context.Context, m Manager, c Config) (start stri
 		if _, err := i.run(ctx, "systemctl", "daemon-reload"); err != nil {
 			return "", err
 		}
-		_, err := i.run(ctx, "systemctl", "enable", unitName)
+		if _, err := i.run(ctx, "systemctl", "enable", unitName); err != nil {
+			return "", err
+		}
+		// A machine that loses power now has the service at its next boot.
+		err := syncDir(i.Root + wantsDir)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // enabled in another way
+		}
 		return "systemctl start " + Name, err
 	case Launchd:
 		if err := i.write(m, c); err != nil {
@@ -162,9 +170,14 @@ func (i Installer) installWindows(ctx context.Context, c Config) error {
 		"obj=", `NT AUTHORITY\LocalService`, "DisplayName=", "Postrider mail server"); err != nil {
 		return err
 	}
-	_, err := i.run(ctx, "sc.exe", "failure", Name, "reset=", "86400", "actions=",
-		"restart/5000/restart/5000/restart/60000")
-	return err
+	if _, err := i.run(ctx, "sc.exe", "failure", Name, "reset=", "86400", "actions=",
+		"restart/5000/restart/5000/restart/60000"); err != nil {
+		return err
+	}
+	// Also when the server has told that it ends, because of an error. Wine's
+	// sc.exe does not know this; the service works without it.
+	_, _ = i.run(ctx, "sc.exe", "failureflag", Name, "1")
+	return nil
 }
 
 // Uninstall stops the service and takes it away. Data is never touched. The
@@ -208,11 +221,37 @@ func (i Installer) write(m Manager, c Config) error {
 	// Managers read a half-written file only after daemon-reload, which
 	// comes later; a rename keeps the old file if the disk is full.
 	part := path + ".new"
-	if err := os.WriteFile(part, []byte(content), 0o644); err != nil {
+	if err := writeSynced(part, content); err != nil {
 		os.Remove(part)
 		return denied(err)
 	}
-	return os.Rename(part, path)
+	if err := os.Rename(part, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// writeSynced writes a file that is on the disk before it gets its name: after
+// a power cut systemd takes an empty unit for one that is forbidden.
+func writeSynced(path, content string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // denied explains the usual reason.

@@ -159,6 +159,7 @@ func TestInstallWindows(t *testing.T) {
 			`"/var/lib/postrider" start= auto obj= NT AUTHORITY\LocalService ` +
 			`DisplayName= Postrider mail server`,
 		"sc.exe failure postrider reset= 86400 actions= restart/5000/restart/5000/restart/60000",
+		"sc.exe failureflag postrider 1",
 	}
 	if d := cmp.Diff(want, ran); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
