@@ -13,7 +13,7 @@ CUTS ?= 1000
 RACE ?= ./...
 
 .DEFAULT_GOAL := build
-.PHONY: build check test short race fuzz soak bench cross clean help
+.PHONY: build check test short race fuzz soak bench boot wine cross clean help
 
 ## build: the program, static and stripped, as ./postrider (its version comes from git)
 build:
@@ -46,6 +46,14 @@ soak:
 ## bench: what it does in a second, beside what this machine can (BENCHARGS=-h: how to narrow it)
 bench:
 	$(GO) run ./bench $(BENCHARGS)
+
+## boot: a real Debian with systemd in a virtual machine, with power cuts (root, qemu; BOOTARGS=-h)
+boot:
+	scripts/boot/boot $(BOOTARGS)
+
+## wine: the Windows program and its service under Wine (root; WINEARGS=-h)
+wine:
+	scripts/boot/windows $(WINEARGS)
 
 ## cross: compile for every system and processor that is supported
 cross:
