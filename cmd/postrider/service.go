@@ -5,107 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
 	"postrider/internal/datadir"
-	"postrider/internal/engine"
 	"postrider/internal/mail"
 	"postrider/internal/service"
-	"postrider/internal/settings"
+	"postrider/internal/setup"
 )
-
-// settingsChange shortens what is said of changes.
-type settingsChange = settings.Change
-
-// A serviceReply tells how the machine starts the server.
-type serviceReply struct {
-	Manager string `json:"manager"`        // "systemd", "launchd", "windows", or empty
-	File    string `json:"file,omitempty"` // what was written
-	User    string `json:"user,omitempty"`
-	Start   string `json:"start,omitempty"` // the command that starts it now
-	Note    string `json:"note,omitempty"`
-}
-
-func (r *serviceReply) lines() []string {
-	var list []string
-	if r.Manager != "" {
-		line := "The service is installed"
-		if r.File != "" {
-			line += " as " + r.File
-		}
-		if r.User != "" {
-			line += " and runs as " + r.User
-		}
-		list = append(list, line+".")
-	}
-	if r.Note != "" {
-		list = append(list, "Note: "+r.Note+".")
-	}
-	return list
-}
-
-// serviceUser is whom the service runs as, unless something else is said.
-const serviceUser = "postrider"
-
-// installService gives the server a user of its own and has the machine
-// start it. Where no manager is known it says so in a note.
-func (c *call) installService(ctx context.Context, dir *datadir.Dir) (*serviceReply, error) {
-	m := manager()
-	if m == service.None {
-		return &serviceReply{Note: service.ErrNone.Text}, nil
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(program, os.TempDir()) {
-		return &serviceReply{Note: "the service is not installed, because this program was built " +
-			"for one run only: build it into its place (go build -o /usr/local/bin/postrider " +
-			"./cmd/postrider) and run \"postrider service install\""}, nil
-	}
-	cfg, err := c.serviceConfig(dir, program)
-	if err != nil {
-		return nil, err
-	}
-	var i service.Installer
-	if m != service.Windows && datadir.Owner(dir.Path()) == "" {
-		if _, err := i.EnsureUser(ctx, runtime.GOOS, cfg.User, dir.Path()); err != nil {
-			return nil, err
-		}
-		if err := datadir.Give(dir.Path(), cfg.User); err != nil {
-			return nil, err
-		}
-	}
-	r := &serviceReply{Manager: string(m), User: cfg.User}
-	r.File, _ = m.File(cfg)
-	r.Start, err = i.Install(ctx, m, cfg)
-	return r, err
-}
-
-// serviceConfig gathers what the service runs.
-func (c *call) serviceConfig(dir *datadir.Dir, program string) (service.Config, error) {
-	cfg := service.Config{Program: program, Data: dir.Path(), User: c.opt.user}
-	if cfg.User == "" {
-		cfg.User = datadir.Owner(dir.Path())
-	}
-	if cfg.User == "" && runtime.GOOS != "windows" {
-		cfg.User = serviceUser
-	}
-	reg, _, err := engine.Settings(engine.Config{Dir: dir})
-	if err != nil {
-		return cfg, err
-	}
-	v := reg.Current()
-	paths := append([]string{v.String(settings.LogDirectory)}, v.List(settings.StoreVolumes)...)
-	for _, path := range paths {
-		if filepath.IsAbs(path) {
-			cfg.Writes = append(cfg.Writes, path)
-		}
-	}
-	return cfg, nil
-}
 
 func (c *call) serviceInstall(ctx context.Context) error {
 	dir, err := datadir.Usual(c.opt.data).Find()
@@ -116,7 +23,7 @@ func (c *call) serviceInstall(ctx context.Context) error {
 		return mail.Errorf(mail.Denied, "only the administrator of the machine can install a "+
 			"service: sudo postrider service install --data "+dir.Path())
 	}
-	r, err := c.installService(ctx, dir)
+	r, err := setup.InstallService(ctx, dir, c.opt.user)
 	if err != nil {
 		return err
 	}
@@ -124,7 +31,7 @@ func (c *call) serviceInstall(ctx context.Context) error {
 		return mail.Errorf(mail.Conflict, r.Note)
 	}
 	return c.Answer(r, func(w io.Writer) {
-		fmt.Fprintln(w, strings.Join(r.lines(), "\n"))
+		fmt.Fprintln(w, strings.Join(r.Lines(), "\n"))
 		fmt.Fprintf(w, "It starts at boot. Start it now: %s\n", r.Start)
 	})
 }
@@ -137,7 +44,7 @@ func (c *call) serviceUninstall(ctx context.Context) error {
 	if err := (service.Installer{}).Uninstall(ctx, m); err != nil {
 		return err
 	}
-	return c.Say(serviceReply{Manager: string(m)}, "The service is removed. The data stays.")
+	return c.Say(setup.Service{Manager: string(m)}, "The service is removed. The data stays.")
 }
 
 func (c *call) serviceShow(context.Context) error {
@@ -149,7 +56,7 @@ func (c *call) serviceShow(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := c.serviceConfig(dir, program)
+	cfg, err := setup.ServiceConfig(dir, c.opt.user, program)
 	if err != nil {
 		return err
 	}
@@ -167,3 +74,6 @@ func (c *call) serviceShow(context.Context) error {
 	}{path, content}
 	return c.Answer(r, func(w io.Writer) { io.WriteString(w, content) })
 }
+
+// manager is the service manager of this machine.
+func manager() service.Manager { return service.Detect(runtime.GOOS) }

@@ -1,0 +1,61 @@
+package setup
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"postrider/internal/terminal"
+)
+
+// todo lists what setup cannot do itself.
+func todo(r *Report, system string) []string {
+	list := []string{
+		"Enter the DNS records above. The PTR records are entered by who gives you the address.",
+		"Get a certificate for " + r.Host + " that others trust, and name its files: " +
+			"postrider settings set tls.certificate FILE tls.key FILE. " +
+			"Until then the server shows one that it made itself.",
+		"Let TCP ports 25, 587, 465, 110 and 995 through the firewall.",
+		"Make the first account: postrider account add you@" + r.Domain,
+		"Back up " + r.DataDirectory + " with its file secret.key.",
+	}
+	switch {
+	case r.Service != nil && r.Service.Start != "":
+		list = append(list, "Start the server: "+r.Service.Start)
+	case r.Restart:
+		list = append(list, "Start the server again, so that it listens on the new ports.")
+	default:
+		start := "Start the server: postrider serve --data " + r.DataDirectory
+		if system == "linux" || system == "freebsd" {
+			start += ", as root because of the low ports"
+		}
+		list = append(list, start+"; or install it with \"postrider service install\".")
+	}
+	return list
+}
+
+// Print tells it in words.
+func (r *Report) Print(w io.Writer) {
+	fmt.Fprintf(w, "This is the server of %s now; it calls itself %s.\nIts data is in %s.\n",
+		r.Domain, r.Host, r.DataDirectory)
+	if r.Password != "" {
+		fmt.Fprintf(w, "The account %s is made, with this password, which is shown only now:\n\n"+
+			"    %s\n", r.Account, r.Password)
+	}
+	if r.Service != nil {
+		for _, line := range r.Service.Lines() {
+			fmt.Fprintln(w, line)
+		}
+	}
+	fmt.Fprint(w, "\nDNS records:\n\n")
+	var rows [][]string
+	for _, d := range r.Records {
+		rows = append(rows, []string{"  " + d.Name, d.Type, d.Value})
+	}
+	terminal.Table(w, rows)
+	fmt.Fprint(w, "\nStill to do:\n\n")
+	for i, text := range r.Todo {
+		text = strings.ReplaceAll(terminal.Fold(text, 76), "\n", "\n   ")
+		fmt.Fprintf(w, "%d. %s\n", i+1, text)
+	}
+}
