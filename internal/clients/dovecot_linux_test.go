@@ -2,7 +2,6 @@ package clients
 
 import (
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -70,19 +69,10 @@ func (s *server) dovecot(t *testing.T, account string) *relay {
 	}
 	dir := open(t)
 	r := &relay{address: freePort(t), rawlog: filepath.Join(dir, "mail")}
-	text, err := os.ReadFile(filepath.Join(s.dir, "tls.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			text = pem.EncodeToMemory(block)
-		}
-	}
 	_, port, _ := strings.Cut(r.address, ":")
 	config := strings.NewReplacer("DIR", dir, "LISTEN", port).
 		Replace(s.in(t, account, "", []string{relayConfig})[0])
-	for name, content := range map[string]string{"ca.pem": string(text), "dovecot.conf": config} {
+	for name, content := range map[string]string{"ca.pem": s.certificate(t), "dovecot.conf": config} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}

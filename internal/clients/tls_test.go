@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,23 @@ import (
 
 	"postrider/internal/trial"
 )
+
+// certificate is the one of the server, without its key: for programs that
+// read it as another user.
+func (s *server) certificate(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "tls.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return string(pem.EncodeToMemory(block))
+		}
+	}
+	t.Fatal("no certificate in tls.pem")
+	return ""
+}
 
 // openssl connects to a service, asks it something, and gives all it says.
 func (s *server) openssl(t *testing.T, service, ask string, args ...string) *trial.Result {
