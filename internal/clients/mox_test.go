@@ -81,6 +81,7 @@ func TestMox(t *testing.T) {
 		times  int
 	}{
 		{"refused", letter, 0}, {"requiretls", letter, 2}, {"utf8", utf8, 1}, {"scram", letter, 10},
+		{"scram_pop", letter, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			account := s.account(t, tc.name)

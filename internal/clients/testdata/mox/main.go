@@ -9,12 +9,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"net/textproto"
 	"os"
 	"slices"
 	"strings"
@@ -36,6 +38,7 @@ type trial struct {
 
 var tests = map[string]func(context.Context, *trial) error{
 	"limits": limits, "refused": refused, "requiretls": requireTLS, "utf8": utf8, "scram": scram,
+	"scram_pop": scramPOP,
 }
 
 func main() {
@@ -53,15 +56,21 @@ func main() {
 	}
 }
 
+// roots are the server's own certificate.
+func (t *trial) roots() (*x509.CertPool, error) {
+	text, err := os.ReadFile(t.Certificate)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return pool, err
+}
+
 // dial begins a session; auth may be nil.
 func (t *trial) dial(ctx context.Context, service string, mode smtpclient.TLSMode,
 	auth func([]string, *tls.ConnectionState) (sasl.Client, error)) (*smtpclient.Client, error) {
-	pem, err := os.ReadFile(t.Certificate)
+	roots, err := t.roots()
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", t.Ports[service]))
 	if err != nil {
 		return nil, err
@@ -232,4 +241,68 @@ func scram(ctx context.Context, t *trial) error {
 		return fmt.Errorf("a wrong password: got %v, want 535 5.7.8", err)
 	}
 	return nil
+}
+
+// scramPOP logs in by POP3 with what mox has for SASL, bound to each version
+// of TLS: mox itself does not fetch mail.
+func scramPOP(_ context.Context, t *trial) error {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		roots, err := t.roots()
+		if err != nil {
+			return err
+		}
+		conn, err := tls.Dial("tcp", net.JoinHostPort("127.0.0.1", t.Ports["pops"]),
+			&tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: version,
+				MaxVersion: version})
+		if err != nil {
+			return err
+		}
+		p := textproto.NewConn(conn)
+		client := sasl.NewClientSCRAMSHA256PLUS(t.User, t.Password, conn.ConnectionState())
+		if err := authenticate(p, client); err != nil {
+			return fmt.Errorf("%s: %w", tls.VersionName(version), err)
+		}
+		if err := p.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// authenticate is AUTH of POP3 with an initial response (RFC 5034).
+func authenticate(p *textproto.Conn, client sasl.Client) error {
+	if _, err := p.ReadLine(); err != nil {
+		return err
+	}
+	name, _ := client.Info()
+	first, last, err := client.Next(nil)
+	if err != nil {
+		return err
+	}
+	line := "AUTH " + name + " " + base64.StdEncoding.EncodeToString(first)
+	for {
+		if err := p.PrintfLine("%s", line); err != nil {
+			return err
+		}
+		reply, err := p.ReadLine()
+		if err != nil {
+			return err
+		}
+		challenge, more := strings.CutPrefix(reply, "+ ")
+		if !more || last {
+			if !strings.HasPrefix(reply, "+OK") || !last {
+				return fmt.Errorf("%s ends with %q", name, reply)
+			}
+			return nil
+		}
+		text, err := base64.StdEncoding.DecodeString(challenge)
+		if err != nil {
+			return err
+		}
+		var answer []byte
+		if answer, last, err = client.Next(text); err != nil {
+			return err
+		}
+		line = base64.StdEncoding.EncodeToString(answer)
+	}
 }
