@@ -56,7 +56,7 @@ func (c *call) accountAdd(ctx context.Context) error {
 		return err
 	}
 	q := control.AccountAddRequest{Address: c.line.Arg(0), Password: password, AccountChange: change}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.AccountAdd.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func accounts(ctx context.Context, via control.Caller, domain string,
 }
 
 func (c *call) accountList(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		list := []control.AccountInfo{}
 		err := accounts(ctx, s, c.opt.domain, func(part []control.AccountInfo) {
 			list = append(list, part...)
@@ -134,7 +134,7 @@ func quota(n int64) string {
 }
 
 func (c *call) accountShow(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AccountShow.Call(ctx, s, q, nil)
 		if err != nil {
@@ -192,7 +192,7 @@ func (c *call) accountEnable(ctx context.Context, enable bool) error {
 }
 
 func (c *call) set(ctx context.Context, change control.AccountChange, what string) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AccountSetRequest{Address: c.line.Arg(0), AccountChange: change}
 		r, err := control.AccountSet.Call(ctx, s, q, nil)
 		if err != nil {
@@ -212,7 +212,7 @@ func (c *call) accountPassword(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AccountPasswordRequest{Address: c.line.Arg(0), Password: password}
 		r, err := control.AccountPassword.Call(ctx, s, q, nil)
 		if err != nil {
@@ -229,7 +229,7 @@ func (c *call) accountRemove(ctx context.Context) error {
 	if err := c.sure("Remove " + c.line.Arg(0) + " with all its mail?"); err != nil {
 		return err
 	}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AccountRemove.Call(ctx, s, q, nil)
 		if err != nil {
@@ -241,7 +241,7 @@ func (c *call) accountRemove(ctx context.Context) error {
 }
 
 func (c *call) appAdd(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
 		r, err := control.AppPasswordAdd.Call(ctx, s, q, nil)
 		if err != nil {
@@ -253,7 +253,7 @@ func (c *call) appAdd(ctx context.Context) error {
 }
 
 func (c *call) appList(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AddressRequest{Address: c.line.Arg(0)}
 		r, err := control.AppPasswordList.Call(ctx, s, q, nil)
 		if err != nil {
@@ -270,7 +270,7 @@ func (c *call) appList(ctx context.Context) error {
 }
 
 func (c *call) appRemove(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
 		if _, err := control.AppPasswordRemove.Call(ctx, s, q, nil); err != nil {
 			return err
@@ -295,7 +295,7 @@ func (c *call) accountImport(ctx context.Context) error {
 	c.content = true
 	q := control.AccountImportRequest{Content: string(content), Format: c.opt.format,
 		Domain: c.opt.domain, DryRun: c.opt.dryRun}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		p, end := c.Progress()
 		r, err := control.AccountImport.Call(ctx, s, q, p)
 		end()
@@ -340,7 +340,7 @@ func printImport(w io.Writer, r *control.AccountImportReply) {
 }
 
 func (c *call) accountExport(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		p, end := c.Progress()
 		q := control.AccountExportRequest{Domain: c.opt.domain}
 		r, err := control.AccountExport.Call(ctx, s, q, p)

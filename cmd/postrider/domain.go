@@ -10,7 +10,7 @@ import (
 )
 
 func (c *call) domainAdd(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.DomainRequest{Name: c.line.Arg(0), Main: c.opt.main}
 		r, err := control.DomainAdd.Call(ctx, s, q, nil)
 		if err != nil {
@@ -27,7 +27,7 @@ func (c *call) domainAdd(ctx context.Context) error {
 }
 
 func (c *call) domainList(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.DomainList.Call(ctx, s, control.None{}, nil)
 		if err != nil {
 			return err
@@ -43,7 +43,7 @@ func (c *call) domainList(ctx context.Context) error {
 }
 
 func (c *call) domainMain(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.DomainRequest{Name: c.line.Arg(0)}
 		if _, err := control.DomainMain.Call(ctx, s, q, nil); err != nil {
 			return err
@@ -53,7 +53,7 @@ func (c *call) domainMain(ctx context.Context) error {
 }
 
 func (c *call) domainRemove(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.DomainRequest{Name: c.line.Arg(0)}
 		if _, err := control.DomainRemove.Call(ctx, s, q, nil); err != nil {
 			return err

@@ -13,7 +13,7 @@ import (
 )
 
 func (c *call) check(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		p, end := c.Progress()
 		r, err := control.Check.Call(ctx, s, control.CheckRequest{Repair: c.opt.repair}, p)
 		end()
@@ -68,7 +68,7 @@ func (c *call) trace(ctx context.Context) error {
 		}
 		q.Since = since.Format(time.RFC3339)
 	}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.Trace.Call(ctx, s, q, nil)
 		if err != nil {
 			return err

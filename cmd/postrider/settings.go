@@ -12,7 +12,7 @@ import (
 )
 
 func (c *call) settingsShow(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.SettingRequest{Key: c.line.Arg(0)}
 		r, err := control.SettingsList.Call(ctx, s, q, nil)
 		if err != nil {
@@ -71,7 +71,7 @@ func (c *call) settingsSet(ctx context.Context) error {
 		q.Settings = append(q.Settings,
 			settings.Assignment{Name: c.line.Args[i], Value: c.line.Args[i+1]})
 	}
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.SettingsSet.Call(ctx, s, q, nil)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func (c *call) settingsSet(ctx context.Context) error {
 }
 
 func (c *call) settingsReset(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.SettingsReset.Call(ctx, s, control.SettingsResetRequest{Keys: c.line.Args}, nil)
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
 }
 
 func (c *call) configExport(ctx context.Context) error {
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.ConfigExportRequest{All: c.opt.all}
 		r, err := control.ConfigExport.Call(ctx, s, q, nil)
 		if err != nil {
@@ -129,7 +129,7 @@ func (c *call) configApply(ctx context.Context) error {
 		return err
 	}
 	c.content = true
-	return c.with(ctx, func(s *session) error {
+	return c.with(ctx, func(s control.Caller) error {
 		q := control.ConfigApplyRequest{Name: filepath.Base(c.line.Arg(0)), Content: string(content),
 			Replace: c.opt.replace, DryRun: c.opt.dryRun}
 		r, err := control.ConfigApply.Call(ctx, s, q, nil)

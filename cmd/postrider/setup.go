@@ -26,7 +26,7 @@ func (c *call) setup(ctx context.Context) error {
 		}
 	}
 	var r *setup.Report
-	err = c.with(ctx, func(s *session) error {
+	err = c.with(ctx, func(s control.Caller) error {
 		r, err = p.Apply(ctx, s)
 		return err
 	})

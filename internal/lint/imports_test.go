@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"cli":     7,
 	"engine":  7,
 	"server":  8,
+	"session": 8,
 	"setup":   8,
 
 	"bench":         9,
