@@ -300,10 +300,15 @@ func (t *transaction) delivery(m *message.Message) *store.Delivery {
 	d.Sent, _ = message.ParseDate(m.Header.Get("Date"))
 	var room [stampRoom]byte
 	shared := t.stamp(room[:0], m, now)
+	var flags mail.Flags
+	if t.params.Body == mail.BodyBinaryMIME && m.Root.HasBinary() {
+		flags = mail.Binary
+	}
 	d.Targets = make([]store.Target, 0, len(t.recipients))
 	for i := range t.recipients {
 		if r := &t.recipients[i]; r.same == i {
-			d.Targets = append(d.Targets, store.Target{Account: r.account.ID, Prefix: t.prefix(r, shared)})
+			d.Targets = append(d.Targets, store.Target{Account: r.account.ID, Flags: flags,
+				Prefix: t.prefix(r, shared)})
 		}
 	}
 	// LMTP can tell who has no room. Where one answer is for all, who was

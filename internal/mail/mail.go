@@ -59,6 +59,10 @@ const (
 	Phishing  // $Phishing
 )
 
+// Binary is a mark of ours among the flags, set at delivery and never shown:
+// the message came as BODY=BINARYMIME and has parts that are no lines.
+const Binary Flags = 1 << 31
+
 // A Kind says what sort of failure an Error is, for those who must choose a
 // reply, an exit status or a retry.
 type Kind uint8

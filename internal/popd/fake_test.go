@@ -98,8 +98,12 @@ func (f *fakeStore) deliver(address, body string) error {
 	b := f.boxes[a.ID]
 	b.next++
 	id := mail.EmailID(1000 + b.next)
+	var flags mail.Flags
+	if strings.Contains(body, "Encoding: binary") {
+		flags = mail.Binary
+	}
 	b.entries = append(b.entries, store.Entry{
-		UID: mail.UID(b.next), Email: id, Size: int64(len(body)),
+		UID: mail.UID(b.next), Email: id, Size: int64(len(body)), Flags: flags,
 	})
 	b.bodies[id] = []byte(body)
 	b.sums[id] = crc32.Checksum(b.bodies[id][min(len(body), 5):], castagnoli)

@@ -34,6 +34,7 @@ type item struct {
 	size    int64
 	uid     mail.UID
 	deleted bool
+	binary  bool // shown in base64, which size accounts for
 }
 
 // A maildrop is the inbox as it was at login.
@@ -43,15 +44,15 @@ type maildrop struct {
 	live    int   // messages not marked as deleted
 	octets  int64 // of those
 	last    int   // the highest message accessed since login or RSET, RFC 1460
-	high    int   // the same since login
+	high    int   // the same since login; what QUIT remembers
 	renewed time.Time
 
 	// Rows of the messages from number first on, each handed out once.
 	rows  []*store.Email
 	first int
 
-	retrieved int // for the log
-	sent      int64
+	retrieved  int // for the log
+	octetsSent int64
 }
 
 func leaseName(a mail.AccountID) string { return "pop/" + strconv.FormatInt(int64(a), 10) }
@@ -141,10 +142,7 @@ func (s *session) leave(ctx context.Context) {
 			slog.String("session", s.conn.ID()),
 			slog.String("account", s.who.Address.String()),
 			slog.Int("retrieved", s.drop.retrieved),
-			slog.Int64("octets", s.drop.sent))
-	}
-	if n := s.drop.high; n > 0 {
-		s.srv.cfg.Store.NoteFetched(s.drop.account, s.drop.items[n-1].uid)
+			slog.Int64("octets", s.drop.octetsSent))
 	}
 	err := s.srv.cfg.Store.Release(ctx, leaseName(s.drop.account), s.conn.ID())
 	if err != nil {
@@ -184,8 +182,14 @@ func (d *maildrop) load(ctx context.Context, st Store) error {
 		}
 		for i := range page {
 			e := &page[i]
-			d.items = append(d.items, item{email: e.Email, size: e.Size, uid: e.UID})
-			d.octets += e.Size
+			it := item{email: e.Email, size: e.Size, uid: e.UID, binary: e.Flags&mail.Binary != 0}
+			if it.binary {
+				if err := d.measure(ctx, st, &it); err != nil {
+					return err
+				}
+			}
+			d.items = append(d.items, it)
+			d.octets += it.size
 		}
 		d.live = len(d.items)
 		if len(page) < pageSize {
@@ -194,6 +198,27 @@ func (d *maildrop) load(ctx context.Context, st Store) error {
 		after = page[len(page)-1].UID
 	}
 }
+
+// measure finds out how long a message with binary parts is as it is shown.
+// One that is gone or cannot be read keeps its size; RETR will tell.
+func (d *maildrop) measure(ctx context.Context, st Store, it *item) error {
+	rows, err := st.Emails(ctx, d.account, []mail.EmailID{it.email}, true)
+	if err != nil || rows[0] == nil {
+		return err
+	}
+	r, err := st.OpenEmail(rows[0])
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	if v, err := inLines(ctx, rows[0], r); err == nil {
+		it.size = v.Size()
+	}
+	return nil
+}
+
+// accessed notes that the client has a message, or does not want it.
+func (d *maildrop) accessed(n int) { d.last, d.high = max(d.last, n), max(d.high, n) }
 
 // row gives the row of message n, reading ahead when the client goes through
 // the maildrop in order. It is nil when the message is gone.

@@ -26,22 +26,25 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // and most messages are one piece. When all has been read the checksum of the
 // body must be right, or the last piece is not sent.
 type text struct {
-	srv   *Server
-	row   *store.Email
-	r     store.MessageReader // nil when all has been read
-	buf   *[bufferSize]byte
-	piece []byte // of buf
-	at    int64  // where the next piece begins
-	size  int64
-	sum   uint32    // of the body so far
-	top   *topLines // nil sends all
+	srv     *Server
+	row     *store.Email
+	r       store.MessageReader // nil when all has been read
+	buf     *[bufferSize]byte
+	piece   []byte // of buf
+	at      int64  // where the next piece begins
+	size    int64
+	sum     uint32    // of the body so far
+	checked bool      // sum must be right at the end
+	top     *topLines // nil sends all
+	number  int       // of the message for RETR, 0 for TOP
 }
 
 // newText reads the first piece of the message that r has and row describes.
 // R is closed when all of it has been read, or by close.
 func (srv *Server) newText(row *store.Email, r store.MessageReader) (*text, error) {
+	_, shown := r.(*view) // which was compared already
 	t := &text{
-		srv: srv, row: row, r: r, size: r.Size(), buf: srv.buffers.Get().(*[bufferSize]byte),
+		srv: srv, row: row, r: r, size: r.Size(), checked: !shown, buf: srv.buffers.Get().(*[bufferSize]byte),
 	}
 	if err := t.read(); err != nil {
 		t.close()
@@ -71,7 +74,7 @@ func (t *text) read() error {
 	}
 	err := t.r.Close()
 	t.r = nil
-	if t.sum != t.row.Location.Sum {
+	if t.checked && t.sum != t.row.Location.Sum {
 		return errDamaged
 	}
 	return err
@@ -123,7 +126,24 @@ func (t *text) write(ctx context.Context, s *session) error {
 			return fmt.Errorf("reading a message: %w", err)
 		}
 	}
-	return out.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	t.sent(s)
+	return nil
+}
+
+// sent counts a message that RETR has sent to its end. One that was cut off
+// must not be LAST: the client would never ask for it again.
+func (t *text) sent(s *session) {
+	if t.number == 0 {
+		return
+	}
+	s.drop.accessed(t.number)
+	s.drop.retrieved++
+	s.drop.octetsSent += t.size
+	s.srv.metrics.messages.Inc()
+	s.srv.metrics.octets.Add(float64(t.size))
 }
 
 // A stuffer writes a message as a multi-line response: a line that begins

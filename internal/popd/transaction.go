@@ -110,11 +110,7 @@ func (s *session) retr(ctx context.Context, a args) reply {
 	if t == nil {
 		return r
 	}
-	s.drop.last, s.drop.high = max(s.drop.last, n), max(s.drop.high, n)
-	s.drop.retrieved++
-	s.drop.sent += t.size
-	s.srv.metrics.messages.Inc()
-	s.srv.metrics.octets.Add(float64(t.size))
+	t.number = n
 	r = ok(strconv.FormatInt(t.size, 10) + " octets")
 	r.body = t
 	return r
@@ -155,7 +151,13 @@ func (s *session) open(ctx context.Context, n int) (*text, reply) {
 	if err != nil {
 		return nil, s.trouble(ctx, "opening a message", err)
 	}
-	t, err := s.srv.newText(row, r)
+	if s.drop.items[n-1].binary {
+		r, err = s.shown(ctx, row, r)
+	}
+	var t *text
+	if err == nil {
+		t, err = s.srv.newText(row, r)
+	}
 	switch {
 	case errors.Is(err, errDamaged):
 		s.damaged(ctx, row)
@@ -174,6 +176,7 @@ func (s *session) dele(_ context.Context, a args) reply {
 	}
 	it := &s.drop.items[n-1]
 	it.deleted = true
+	s.drop.accessed(n)
 	s.drop.live--
 	s.drop.octets -= it.size
 	return ok("marked as deleted")
@@ -194,8 +197,9 @@ func (s *session) rset(context.Context, args) reply {
 // noop is NOOP of RFC 1939 section 5.
 func (s *session) noop(context.Context, args) reply { return ok("") }
 
-// last is LAST of RFC 1460: the highest message number accessed, in this
-// session or an earlier one. Fetchers use it to leave mail on the server.
+// last is LAST of RFC 1460: the highest message number accessed, by RETR or
+// DELE, in this session or an earlier one that came to its QUIT. Fetchers use
+// it to leave mail on the server.
 func (s *session) last(ctx context.Context, _ args) reply {
 	d := s.drop
 	uid, err := s.srv.cfg.Store.Fetched(ctx, d.account)
@@ -213,6 +217,9 @@ func (s *session) last(ctx context.Context, _ args) reply {
 func (s *session) quit(ctx context.Context, _ args) reply {
 	r := ok("bye")
 	if s.state == transaction {
+		if n := s.drop.high; n > 0 {
+			s.srv.cfg.Store.NoteFetched(s.drop.account, s.drop.items[n-1].uid)
+		}
 		r = s.update(ctx)
 		s.leave(ctx)
 	}
