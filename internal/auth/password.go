@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode"
@@ -40,6 +41,18 @@ const (
 // apopContext binds a sealed secret to its purpose. An account's id is not
 // known yet when its first credentials are made.
 var apopContext = []byte("apop")
+
+// Openable are the credentials without those that were sealed with another
+// key. The slice that was given stays as it is.
+func Openable(all []store.Credential, key Sealer) []store.Credential {
+	return slices.DeleteFunc(slices.Clone(all), func(c store.Credential) bool {
+		if c.Kind != kindAPOP {
+			return false
+		}
+		_, err := key.Open(c.Data, apopContext)
+		return err != nil
+	})
+}
 
 const (
 	// workers is how many passwords are hashed at a time. Each takes 19 MiB

@@ -30,10 +30,23 @@ func (c *Control) check(ctx context.Context, q CheckRequest, p store.Progress) (
 	for _, f := range found {
 		r.Problems = append(r.Problems, Problem(f))
 	}
+	if err == nil && c.secrets != nil {
+		var sealed []Problem
+		sealed, err = c.lookAtSecrets(ctx, q.Repair)
+		r.Problems = append(r.Problems, sealed...)
+	}
 	for _, f := range r.Problems {
 		if !f.Repaired {
 			r.Damaged++
 		}
 	}
 	return r, err
+}
+
+func (c *Control) lookAtSecrets(ctx context.Context, repair bool) ([]Problem, error) {
+	if repair { // it reads accounts and writes them
+		c.write.Lock()
+		defer c.write.Unlock()
+	}
+	return c.secrets(ctx, repair)
 }

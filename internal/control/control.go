@@ -60,10 +60,13 @@ type Config struct {
 	Store     Store
 	Passwords Passwords
 	Settings  *settings.Registry
-	Host      Host             // nil when no server runs
-	Problems  []Problem        // found while opening the store; check tells them
-	Log       *slog.Logger     // nil logs nothing
-	Now       func() time.Time // nil is time.Now
+	Host      Host      // nil when no server runs
+	Problems  []Problem // found while opening the store; check tells them
+	// Secrets lists, and with repair takes away, what is stored sealed and
+	// cannot be opened; nil looks for nothing. Accounts do not change meanwhile.
+	Secrets func(ctx context.Context, repair bool) ([]Problem, error)
+	Log     *slog.Logger     // nil logs nothing
+	Now     func() time.Time // nil is time.Now
 }
 
 // A Control runs the operations. It may be used concurrently.
@@ -73,6 +76,7 @@ type Control struct {
 	settings  *settings.Registry
 	host      Host
 	problems  []Problem
+	secrets   func(ctx context.Context, repair bool) ([]Problem, error)
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -88,6 +92,7 @@ func New(cfg Config) *Control {
 		settings:  cfg.Settings,
 		host:      cfg.Host,
 		problems:  cfg.Problems,
+		secrets:   cfg.Secrets,
 		log:       cfg.Log,
 		now:       cfg.Now,
 	}

@@ -123,19 +123,36 @@ func Open(ctx context.Context, cfg Config) (e *Engine, err error) {
 	return e, nil
 }
 
-// openKey loads the key of secrets. A new one in an old directory means that
-// the old one is lost, with all it had sealed.
+// openKey loads the key of secrets, and makes it for a new directory. In one
+// that was used, a new key means that all the old one had sealed is lost: it
+// is made only for a repair.
 func (e *Engine) openKey() (err error) {
-	_, lost := os.Stat(e.Dir.SecretKeyFile())
-	_, database := os.Stat(e.Dir.Database())
-	if e.Key, err = seal.Load(e.Dir.SecretKeyFile()); err != nil {
+	path := e.Dir.SecretKeyFile()
+	e.Key, err = seal.Load(path)
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if errors.Is(lost, fs.ErrNotExist) && database == nil {
-		e.problem("the key of stored secrets was lost and a new one was made: put the file back "+
-			"from the backup, or set the passwords of accounts with APOP again", "secret.key", true)
+	if e.used() {
+		if !e.cfg.Repair {
+			return lostKey(path)
+		}
+		e.problem("the key of stored secrets is lost and a new one was made", path, true)
 	}
-	return nil
+	if err := seal.Make(path); err != nil {
+		return err
+	}
+	e.Key, err = seal.Load(path)
+	return err
+}
+
+// used says whether secrets may have been sealed in this directory before.
+func (e *Engine) used() bool {
+	for _, path := range []string{e.Dir.Database(), e.Dir.Snapshot()} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) volumeDirs() []string {
@@ -277,6 +294,7 @@ func (e *Engine) Control(passwords control.Passwords, host control.Host,
 		Settings:  e.Settings,
 		Host:      host,
 		Problems:  e.Problems,
+		Secrets:   e.Secrets,
 		Log:       log,
 		Now:       e.cfg.Now,
 	})

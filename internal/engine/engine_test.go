@@ -117,22 +117,6 @@ func TestSettingsFile(t *testing.T) {
 	}
 }
 
-func TestLostKey(t *testing.T) {
-	dir := newDir(t)
-	e := openDir(t, Config{Dir: dir})
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(dir.SecretKeyFile()); err != nil {
-		t.Fatal(err)
-	}
-	e = openDir(t, Config{Dir: dir})
-	defer e.Close()
-	if len(e.Problems) != 1 || e.Problems[0].Where != "secret.key" {
-		t.Errorf("got %v, want one problem with secret.key", e.Problems)
-	}
-}
-
 // A database that is no database is rebuilt, but only when asked.
 func TestRepair(t *testing.T) {
 	ctx, dir := context.Background(), newDir(t)

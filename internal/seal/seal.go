@@ -42,18 +42,23 @@ func New(secret []byte) (*Key, error) {
 	return &Key{aead}, nil
 }
 
-// Load reads the key from its file, and makes the file if it does not exist.
-// Two that make it at the same time end up with one key. A file of the wrong
-// size is Damaged; one that others may read is told as Denied where the
-// system has such modes.
+// Make makes the file of a new key, unless there is one. Two that make it at
+// the same time end up with one key.
+func Make(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := create(path); err != nil {
+		return fmt.Errorf("make secret key: %w", err)
+	}
+	return nil
+}
+
+// Load reads the key from its file. The error is fs.ErrNotExist if there is
+// none. A file of the wrong size is Damaged; one that others may read is told
+// as Denied where the system has such modes.
 func Load(path string) (*Key, error) {
 	secret, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := create(path); err != nil {
-			return nil, fmt.Errorf("make secret key: %w", err)
-		}
-		secret, err = os.ReadFile(path)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read secret key: %w", err)
 	}

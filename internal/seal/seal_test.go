@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,8 +13,16 @@ import (
 	"postrider/internal/mail"
 )
 
+// made makes a key if there is none, and loads it.
+func made(path string) (*Key, error) {
+	if err := Make(path); err != nil {
+		return nil, err
+	}
+	return Load(path)
+}
+
 func TestSealOpen(t *testing.T) {
-	k, err := Load(filepath.Join(t.TempDir(), "secret.key"))
+	k, err := made(filepath.Join(t.TempDir(), "secret.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,10 +62,13 @@ func TestSealOpen(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
+	if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: got %v, want fs.ErrNotExist", err)
+	}
 	var wg sync.WaitGroup
 	keys := make([]*Key, 8)
 	for i := range keys {
-		wg.Go(func() { keys[i], _ = Load(path) })
+		wg.Go(func() { keys[i], _ = made(path) })
 	}
 	wg.Wait()
 	sealed := keys[0].Seal([]byte("x"), nil)

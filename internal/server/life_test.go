@@ -341,6 +341,30 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// A token that cannot be opened is no reason to do without one.
+func TestMetricsTokenLost(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	f := start(t, data)
+	f.set("metrics.token", "sesame")
+	f.shutdown()
+	if err := os.WriteFile(f.dir.SecretKeyFile(), make([]byte, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f = start(t, data, "metrics.listen=127.0.0.1:0")
+	for _, token := range []string{"", "sesame"} {
+		if code, _ := f.scrapeMetrics(token); code != http.StatusServiceUnavailable {
+			t.Errorf("token %q: got %d, want %d", token, code, http.StatusServiceUnavailable)
+		}
+	}
+	if got := f.log.String(); !strings.Contains(got, "setting=metrics.token") {
+		t.Errorf("the log does not say it: %s", got)
+	}
+	f.set("metrics.token", "again")
+	if code, _ := f.scrapeMetrics("again"); code != http.StatusOK {
+		t.Errorf("after it was set anew: got %d", code)
+	}
+}
+
 // A server that was shut down leaves no goroutine behind.
 func TestNoLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,7 +22,7 @@ func (s *Server) serveMetrics(ctx context.Context) {
 		return
 	}
 	token := func() string { return s.Settings.Current().String(settings.MetricsToken) }
-	srv := &http.Server{Handler: s.metrics.Handler(token), ReadHeaderTimeout: 10 * time.Second,
+	srv := &http.Server{Handler: s.guarded(s.metrics.Handler(token)), ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	for _, ln := range s.scrape {
@@ -34,6 +35,21 @@ func (s *Server) serveMetrics(ctx context.Context) {
 	s.group.Go(func() {
 		<-ctx.Done()
 		srv.Close()
+	})
+}
+
+// guarded refuses everybody while the token is one that cannot be opened:
+// that is no reason to do without.
+func (s *Server) guarded(h http.Handler) http.Handler {
+	const name = "metrics.token"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.Settings.Current().String(settings.MetricsToken) == "" &&
+			slices.Contains(s.Settings.Sealed(), name) {
+			http.Error(w, name+" cannot be opened with this secret.key: set it anew",
+				http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -90,6 +90,10 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	for _, w := range s.Warnings {
 		s.logger("settings").Warn(w)
 	}
+	for _, name := range s.Settings.Sealed() {
+		s.logger("settings").Error("a secret cannot be opened with this secret.key: set it anew",
+			"setting", name)
+	}
 	return s, s.prepare(ctx)
 }
 

@@ -279,7 +279,7 @@ func (r *Registry) changes(wanted map[int]*slot) []Change {
 		old, stored := r.layers[Database][i]
 		c := Change{Name: k.Name, Restart: k.Restart, Reset: s == nil}
 		switch {
-		case s == nil && !stored, s != nil && stored && old.text == s.text:
+		case s == nil && !stored && !r.sealed[i], s != nil && stored && old.text == s.text:
 			continue
 		case !stored:
 			old.text = k.Default
@@ -320,6 +320,9 @@ func (r *Registry) write(ctx context.Context, wanted map[int]*slot) ([]Change, e
 		return nil, err
 	}
 	r.layers = layers
+	for _, c := range list {
+		delete(r.sealed, r.names[c.Name])
+	}
 	r.rebuild()
 	return list, nil
 }

@@ -74,7 +74,8 @@ type Registry struct {
 	layers  layers
 	store   Store
 	sealer  Sealer
-	started *Values // the state that keys with Restart were read from
+	started *Values      // the state that keys with Restart were read from
+	sealed  map[int]bool // secrets in the database that the key does not open
 	subs    []*subscriber
 	guards  []guard
 }
@@ -202,7 +203,7 @@ func (r *Registry) reload(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}
 	var problems []string
-	layer := make(map[int]setting, len(rows))
+	layer, sealed := make(map[int]setting, len(rows)), map[int]bool{}
 	for name, text := range rows {
 		i, ok := r.names[name]
 		if !ok {
@@ -213,14 +214,32 @@ func (r *Registry) reload(ctx context.Context) ([]string, error) {
 		if wrong != "" {
 			problems = append(problems, "database: "+table[i].complain(text, wrong)+
 				"; it is passed over")
+			if table[i].Type == Secret {
+				sealed[i] = true
+			}
 			continue
 		}
 		layer[i] = setting{s, "database"}
 	}
 	slices.Sort(problems)
-	r.layers[Database] = layer
+	r.layers[Database], r.sealed = layer, sealed
 	r.rebuild()
 	return problems, nil
+}
+
+// Sealed names the secrets that the database has and this key does not open,
+// in the order of the reference manual. They hold no value until they are set
+// anew or reset; what they guard must stay closed.
+func (r *Registry) Sealed() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for i := range table {
+		if r.sealed[i] {
+			names = append(names, table[i].Name)
+		}
+	}
+	return names
 }
 
 // fromRow reads a value as the database has it.
