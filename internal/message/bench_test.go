@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,5 +151,22 @@ func BenchmarkParseFile(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkDashes reads lines that might be delimiters of many multiparts.
+func BenchmarkDashes(b *testing.B) {
+	var head strings.Builder
+	for i := range DefaultDepth - 1 {
+		fmt.Fprintf(&head, "Content-Type: multipart/mixed; boundary=boundary%d\r\n\r\n--boundary%d\r\n",
+			i, i)
+	}
+	text := head.String() + "\r\n" + strings.Repeat("--\r\n", 1<<18)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		m, err := Parse(b.Context(), strings.NewReader(text), int64(len(text)), Limits{})
+		if err != nil || m.Root.Section(1) == nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ type parser struct {
 	w          window
 	lim        Limits
 	stack      [][]byte // boundaries of the open multiparts, outermost first
+	shortest   int      // length of the shortest of them
 	parts      int
 	headerLeft int  // bytes of headers that may still be kept
 	full       bool // no more parts
@@ -99,8 +100,12 @@ func (p *parser) multipart(part *Part, depth int) delimiter {
 }
 
 func (p *parser) children(part *Part, boundary string, depth int) delimiter {
+	outer := p.shortest
+	level := len(p.stack)
 	p.stack = append(p.stack, []byte(boundary))
-	level := len(p.stack) - 1
+	if p.shortest = len(boundary); level > 0 {
+		p.shortest = min(p.shortest, outer)
+	}
 	d := p.skip()
 	for d.level == level && !d.closing {
 		d = p.child(part, depth, level)
@@ -109,7 +114,7 @@ func (p *parser) children(part *Part, boundary string, depth int) delimiter {
 		p.defects |= DefectNoParts
 		part.Opaque = true
 	}
-	p.stack = p.stack[:level]
+	p.stack, p.shortest = p.stack[:level], outer
 	if d.level == level {
 		return p.skip() // the epilogue
 	}
@@ -234,6 +239,9 @@ func (p *parser) match() (delimiter, bool) {
 		n = len(rest)
 	}
 	line := bytes.TrimRight(rest[2:n], " \t\r\n")
+	if len(line) < p.shortest { // a sender can afford a great many of these
+		return delimiter{}, false
+	}
 	for level := len(p.stack) - 1; level >= 0; level-- {
 		after, ok := bytes.CutPrefix(line, p.stack[level])
 		if !ok || len(after) > 0 && !bytes.Equal(after, dashes) {
