@@ -1,7 +1,6 @@
 package blobtest
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
@@ -59,31 +58,34 @@ func Base64(n int, seed uint64) []byte {
 
 // words draws from a vocabulary of its own, the first words most often.
 type words struct {
-	rand *rand.Rand
-	list []string
-	zipf *rand.Zipf
+	rand      *rand.Rand
+	zipf      *rand.Zipf
+	seed      uint64
+	syllables []string
 }
 
 func newWords(seed uint64) *words {
 	r := rand.New(rand.NewPCG(seed, 7))
-	w := &words{rand: r, zipf: rand.NewZipf(r, 1.2, 8, 3999)}
-	syllables := strings.Fields("a the in of to an er on re en st al or ti is at ar te se co de le " +
-		"ver men for ing ion ent com pro per con tion ment able ough ight ess")
-	for range 4000 {
-		var b bytes.Buffer
-		for range 1 + r.IntN(4) {
-			b.WriteString(syllables[r.IntN(len(syllables))])
-		}
-		w.list = append(w.list, b.String())
+	return &words{rand: r, zipf: rand.NewZipf(r, 1.2, 8, 3999), seed: seed,
+		syllables: strings.Fields("a the in of to an er on re en st al or ti is at ar te se co de le " +
+			"ver men for ing ion ent com pro per con tion ment able ough ight ess")}
+}
+
+// word appends the word with number n: up to four syllables.
+func (w *words) word(b []byte, n uint64) []byte {
+	h := (n + w.seed*5000 + 1) * 0x9e3779b97f4a7c15
+	for range 1 + h>>62 {
+		h = h<<13 | h>>51
+		b = append(b, w.syllables[h%uint64(len(w.syllables))]...)
 	}
-	return w
+	return append(b, ' ')
 }
 
 // line appends up to 72 bytes of words.
 func (w *words) line(b []byte) []byte {
 	end := len(b) + 40 + w.rand.IntN(24)
 	for len(b) < end {
-		b = append(append(b, w.list[w.zipf.Uint64()]...), ' ')
+		b = w.word(b, w.zipf.Uint64())
 	}
 	return b
 }

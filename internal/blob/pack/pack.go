@@ -28,7 +28,8 @@ import (
 )
 
 // Chunk is how many plain bytes a frame has: what must be unpacked to read
-// one of them, and the memory that a reader takes.
+// one of them, and the memory that a reader takes. It is part of the format.
+// Twice as many would save 3 % more.
 const Chunk = 64 << 10
 
 const (

@@ -273,6 +273,11 @@ func FuzzRecord(f *testing.F) {
 	h = header{kind: kindMessage, body: 1<<63 - 1, meta: maxMeta}
 	h.encode(b, tag)
 	f.Add(slices.Clone(b))
+	for _, n := range []int64{5, 0, -1, 1 << 62} {
+		h = header{kind: kindMessage, flags: flagPacked, body: 900, meta: 3, ref: place{77, n}}
+		h.encode(b, tag)
+		f.Add(append(slices.Clone(b), "hellomet"...))
+	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sc := scanner{r: bytes.NewReader(data), tag: tag, end: int64(len(data)), window: 100}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -278,14 +279,15 @@ func (s *Store) reader(loc blob.Location) (*reader, error) {
 // the checksum must tell that the body is there as it is.
 func (r *reader) find(loc blob.Location) error {
 	var b [recordSize]byte
-	if _, err := r.handle.ReadAt(b[:], loc.Offset-recordSize); err != nil {
+	n, err := r.handle.ReadAt(b[:], loc.Offset-recordSize)
+	if n < recordSize && err != nil && !errors.Is(err, io.EOF) {
 		return ioError("read", r.f.path, err)
 	}
 	tag := r.f.tag
 	if tag == 0 {
 		tag = le.Uint64(b[:])
 	}
-	h, ok := decode(b[:], tag, r.f.size.Load()-loc.Offset+recordSize)
+	h, ok := decode(b[:n], tag, r.f.size.Load()-loc.Offset+recordSize)
 	switch {
 	case !ok && r.f.has(loc.Offset, loc.Size):
 		return r.verify(context.Background(), loc.Sum)
@@ -294,9 +296,8 @@ func (r *reader) find(loc blob.Location) error {
 	case h.flags&flagPacked == 0:
 		return nil
 	}
-	n, _ := h.stored()
-	p, err := r.s.codec.Open(io.NewSectionReader(r.handle, r.off, n), n, r.size)
-	r.packed = p
+	size := h.inline()
+	r.packed, err = r.s.codec.Open(io.NewSectionReader(r.handle, r.off, size), size, r.size)
 	return err
 }
 
