@@ -312,7 +312,8 @@ func (r *reader) Size() int64 { return r.size }
 // ReadAt implements blob.Reader.
 func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 	if r.packed != nil {
-		return r.packed.ReadAt(p, off)
+		n, err := r.packed.ReadAt(p, off)
+		return n, r.located(err)
 	}
 	return readWithin(r.handle, r.off, r.size, p, off)
 }
@@ -320,10 +321,20 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 // WriteTo implements io.WriterTo: it writes the whole body.
 func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	if r.packed != nil {
-		return r.packed.WriteTo(w)
+		n, err := r.packed.WriteTo(w)
+		return n, r.located(err)
 	}
 	return io.CopyBuffer(w, io.NewSectionReader(r, 0, r.size),
 		make([]byte, min(max(r.size, 1), copySize)))
+}
+
+// located adds to damage where it is.
+func (r *reader) located(err error) error {
+	if e, ok := errors.AsType[*mail.Error](err); ok && e.Kind == mail.Damaged && r.f != nil {
+		return &mail.Error{Kind: mail.Damaged, Err: err,
+			Text: fmt.Sprintf("the body at %d in volume %d", r.off, r.f.number)}
+	}
+	return err
 }
 
 // Close implements blob.Reader; more than once does nothing.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"postrider/internal/blob"
@@ -238,7 +239,9 @@ func TestPackedDamage(t *testing.T) {
 				got, err = io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
 				_ = r.Close()
 			}
-			if err != nil && mail.KindOf(err) != mail.Damaged {
+			if err != nil && (mail.KindOf(err) != mail.Damaged ||
+				!strings.Contains(err.Error(), fmt.Sprint(" at ", loc.Offset)) || !strings.Contains(
+				err.Error(), fmt.Sprint("volume ", loc.Volume))) {
 				t.Errorf("byte %d: body %d: %v", at, i, err)
 			}
 			if verified != nil {
