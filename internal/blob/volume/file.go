@@ -298,7 +298,7 @@ func (r *reader) find(loc blob.Location) error {
 	}
 	size := h.inline()
 	r.packed, err = r.s.codec.Open(io.NewSectionReader(r.handle, r.off, size), size, r.size)
-	return err
+	return r.located(err)
 }
 
 func noBody(loc blob.Location) error {
