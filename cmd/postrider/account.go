@@ -56,19 +56,13 @@ func (c *call) accountAdd(ctx context.Context) error {
 		return err
 	}
 	q := control.AccountAddRequest{Address: c.line.Arg(0), Password: password, AccountChange: change}
-	return c.with(ctx, func(s control.Caller) error {
-		r, err := control.AccountAdd.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) {
-			fmt.Fprintf(w, "The account %s is made.\n", r.Address)
-			printPassword(w, r)
-		})
+	return do(ctx, c, control.AccountAdd, q, func(w io.Writer, r *control.AccountPasswordReply) {
+		fmt.Fprintf(w, "The account %s is made.\n", r.Address)
+		printPassword(w, r)
 	})
 }
 
-func printPassword(w io.Writer, r control.AccountPasswordReply) {
+func printPassword(w io.Writer, r *control.AccountPasswordReply) {
 	if r.Password != "" {
 		fmt.Fprintf(w, "Its password, which is shown only now: %s\n", r.Password)
 	}
@@ -134,15 +128,9 @@ func quota(n int64) string {
 }
 
 func (c *call) accountShow(ctx context.Context) error {
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.AddressRequest{Address: c.line.Arg(0)}
-		r, err := control.AccountShow.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) {
-			terminal.Table(w, showRows(&r))
-		})
+	q := control.AddressRequest{Address: c.line.Arg(0)}
+	return do(ctx, c, control.AccountShow, q, func(w io.Writer, r *control.AccountShowReply) {
+		terminal.Table(w, showRows(r))
 	})
 }
 
@@ -192,18 +180,12 @@ func (c *call) accountEnable(ctx context.Context, enable bool) error {
 }
 
 func (c *call) set(ctx context.Context, change control.AccountChange, what string) error {
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.AccountSetRequest{Address: c.line.Arg(0), AccountChange: change}
-		r, err := control.AccountSet.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
+	q := control.AccountSetRequest{Address: c.line.Arg(0), AccountChange: change}
+	return do(ctx, c, control.AccountSet, q, func(w io.Writer, r *control.AccountSetReply) {
+		fmt.Fprintf(w, "The account %s %s.\n", r.Address, what)
+		if r.Note != "" {
+			fmt.Fprintf(w, "Note: %s.\n", r.Note)
 		}
-		return c.Answer(r, func(w io.Writer) {
-			fmt.Fprintf(w, "The account %s %s.\n", r.Address, what)
-			if r.Note != "" {
-				fmt.Fprintf(w, "Note: %s.\n", r.Note)
-			}
-		})
 	})
 }
 
@@ -212,42 +194,29 @@ func (c *call) accountPassword(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.AccountPasswordRequest{Address: c.line.Arg(0), Password: password}
-		r, err := control.AccountPassword.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) {
+	q := control.AccountPasswordRequest{Address: c.line.Arg(0), Password: password}
+	return do(ctx, c, control.AccountPassword, q,
+		func(w io.Writer, r *control.AccountPasswordReply) {
 			fmt.Fprintf(w, "The password of %s is set.\n", r.Address)
 			printPassword(w, r)
 		})
-	})
 }
 
 func (c *call) accountRemove(ctx context.Context) error {
 	if err := c.sure("Remove " + c.line.Arg(0) + " with all its mail?"); err != nil {
 		return err
 	}
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.AddressRequest{Address: c.line.Arg(0)}
-		r, err := control.AccountRemove.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Say(r, "The account %s is removed, with %s.", r.Address,
+	q := control.AddressRequest{Address: c.line.Arg(0)}
+	return do(ctx, c, control.AccountRemove, q, func(w io.Writer, r *control.AccountRemoveReply) {
+		fmt.Fprintf(w, "The account %s is removed, with %s.\n", r.Address,
 			terminal.Plural(r.Messages, "message", "messages"))
 	})
 }
 
 func (c *call) appAdd(ctx context.Context) error {
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
-		r, err := control.AppPasswordAdd.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Say(r, "The app password %q of %s, which is shown only now: %s", r.Name,
+	q := control.AppPasswordRequest{Address: c.line.Arg(0), Name: c.line.Arg(1)}
+	return do(ctx, c, control.AppPasswordAdd, q, func(w io.Writer, r *control.AppPasswordReply) {
+		fmt.Fprintf(w, "The app password %q of %s, which is shown only now: %s\n", r.Name,
 			r.Address, r.Password)
 	})
 }

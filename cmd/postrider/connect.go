@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"postrider/internal/control"
@@ -57,4 +58,16 @@ func (c *call) dataDir(ctx context.Context) (*datadir.Dir, error) { return c.ses
 // server finds the running server; kind Unreachable if there is none.
 func (c *call) server(ctx context.Context) (*datadir.Dir, *control.Client, error) {
 	return session.Server(ctx, c.session())
+}
+
+// do runs one operation and prints its reply, in words or as JSON.
+func do[Q, R any](ctx context.Context, c *call, op control.Op[Q, R], q Q,
+	words func(w io.Writer, r *R)) error {
+	return c.with(ctx, func(via control.Caller) error {
+		r, err := op.Call(ctx, via, q, nil)
+		if err != nil {
+			return err
+		}
+		return c.Answer(r, func(w io.Writer) { words(w, &r) })
+	})
 }

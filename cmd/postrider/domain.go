@@ -10,19 +10,13 @@ import (
 )
 
 func (c *call) domainAdd(ctx context.Context) error {
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.DomainRequest{Name: c.line.Arg(0), Main: c.opt.main}
-		r, err := control.DomainAdd.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
+	q := control.DomainRequest{Name: c.line.Arg(0), Main: c.opt.main}
+	return do(ctx, c, control.DomainAdd, q, func(w io.Writer, r *control.DomainInfo) {
+		fmt.Fprintf(w, "The domain %s is served here", r.Name)
+		if r.Main {
+			fmt.Fprint(w, " and is the main one")
 		}
-		return c.Answer(r, func(w io.Writer) {
-			fmt.Fprintf(w, "The domain %s is served here", r.Name)
-			if r.Main {
-				fmt.Fprint(w, " and is the main one")
-			}
-			fmt.Fprintln(w, ".")
-		})
+		fmt.Fprintln(w, ".")
 	})
 }
 

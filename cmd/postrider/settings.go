@@ -71,26 +71,15 @@ func (c *call) settingsSet(ctx context.Context) error {
 		q.Settings = append(q.Settings,
 			settings.Assignment{Name: c.line.Args[i], Value: c.line.Args[i+1]})
 	}
-	return c.with(ctx, func(s control.Caller) error {
-		r, err := control.SettingsSet.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, false) })
-	})
+	return do(ctx, c, control.SettingsSet, q, c.printChanges)
 }
 
 func (c *call) settingsReset(ctx context.Context) error {
-	return c.with(ctx, func(s control.Caller) error {
-		r, err := control.SettingsReset.Call(ctx, s, control.SettingsResetRequest{Keys: c.line.Args}, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, false) })
-	})
+	q := control.SettingsResetRequest{Keys: c.line.Args}
+	return do(ctx, c, control.SettingsReset, q, c.printChanges)
 }
 
-func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
+func (c *call) printChanges(w io.Writer, r *control.SettingsReply) {
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(w, "Nothing changes.")
 		return
@@ -105,7 +94,7 @@ func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
 		restart = restart || ch.Restart
 	}
 	switch {
-	case dry:
+	case c.opt.dryRun:
 		fmt.Fprintln(w, "Nothing was changed: this was a dry run.")
 	case restart && r.Running:
 		fmt.Fprintln(w, "Part of this needs a restart of the server.")
@@ -113,14 +102,7 @@ func printChanges(w io.Writer, r *control.SettingsReply, dry bool) {
 }
 
 func (c *call) configExport(ctx context.Context) error {
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.ConfigExportRequest{All: c.opt.all}
-		r, err := control.ConfigExport.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
-	})
+	return do(ctx, c, control.ConfigExport, control.ConfigExportRequest{All: c.opt.all}, printFile)
 }
 
 func (c *call) configApply(ctx context.Context) error {
@@ -129,19 +111,15 @@ func (c *call) configApply(ctx context.Context) error {
 		return err
 	}
 	c.content = true
-	return c.with(ctx, func(s control.Caller) error {
-		q := control.ConfigApplyRequest{Name: filepath.Base(c.line.Arg(0)), Content: string(content),
-			Replace: c.opt.replace, DryRun: c.opt.dryRun}
-		r, err := control.ConfigApply.Call(ctx, s, q, nil)
-		if err != nil {
-			return err
-		}
-		return c.Answer(r, func(w io.Writer) { printChanges(w, &r, q.DryRun) })
-	})
+	q := control.ConfigApplyRequest{Name: filepath.Base(c.line.Arg(0)), Content: string(content),
+		Replace: c.opt.replace, DryRun: c.opt.dryRun}
+	return do(ctx, c, control.ConfigApply, q, c.printChanges)
 }
 
 // configDefault needs no data directory.
 func (c *call) configDefault(context.Context) error {
 	r := control.ConfigFile{Content: string(settings.Example())}
-	return c.Answer(r, func(w io.Writer) { io.WriteString(w, r.Content) })
+	return c.Answer(r, func(w io.Writer) { printFile(w, &r) })
 }
+
+func printFile(w io.Writer, r *control.ConfigFile) { io.WriteString(w, r.Content) }
