@@ -33,6 +33,7 @@ type TraceInfo struct {
 	MessageID  string           `json:"message_id"`
 	SizeBytes  int64            `json:"size_bytes"`
 	Recipients []TraceRecipient `json:"recipients"`
+	More       int              `json:"more_recipients"` // who are not listed
 	// Story tells all of it in plain words, a line each.
 	Story []string `json:"story"`
 }
@@ -94,7 +95,7 @@ func traceInfo(t *store.Trace) TraceInfo {
 	info := TraceInfo{
 		ID: t.ID, Time: t.Time, Door: t.Door, Peer: t.Peer, Helo: t.Helo, User: t.User,
 		TLS: t.TLS, From: t.From, MessageID: t.MessageID, SizeBytes: t.Size,
-		Recipients: []TraceRecipient{}, Story: story(t),
+		Recipients: []TraceRecipient{}, More: t.More, Story: story(t),
 	}
 	for _, r := range t.Recipients {
 		to := TraceRecipient{Address: r.Address, Outcome: r.Outcome, Reason: r.Reason}
@@ -142,7 +143,9 @@ func story(t *store.Trace) []string {
 	for _, r := range t.Recipients {
 		lines = append(lines, outcome(r))
 	}
-	if len(t.Recipients) == 0 {
+	if t.More > 0 {
+		lines = append(lines, fmt.Sprintf("And for %d more, who are not listed.", t.More))
+	} else if len(t.Recipients) == 0 {
 		lines = append(lines, "No recipient was accepted.")
 	}
 	return lines

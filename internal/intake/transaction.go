@@ -23,6 +23,7 @@ type transaction struct {
 	recipients []recipient
 	byAccount  map[mail.AccountID]int // index of the first, when there are many
 	refusals   []store.TraceRecipient // of RCPT; at most maxRefusals
+	refusedOn  int                    // more refusals of RCPT
 	draft      blob.Draft
 	parsed     *message.Message // of the draft, if it is known already
 	err        *mail.Reply      // sticky, from Write
@@ -37,8 +38,12 @@ type recipient struct {
 	same    int // index of an earlier recipient with this account, or its own
 }
 
-// maxRefusals bounds what a trace tells of refused recipients.
-const maxRefusals = 20
+// maxTold and maxRefusals bound how many recipients a trace spells out, those
+// accepted and those refused; the others are counted.
+const (
+	maxTold     = 100
+	maxRefusals = 20
+)
 
 // formRoom and stampRoom hold the parsed form and the trace fields of most
 // messages, in bytes.
@@ -56,6 +61,8 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptPara
 		if len(t.refusals) < maxRefusals {
 			t.refusals = append(t.refusals, store.TraceRecipient{Address: text,
 				Outcome: outcome(r), Reason: r.Text})
+		} else {
+			t.refusedOn++
 		}
 		return r
 	}
@@ -370,7 +377,7 @@ func replyTo(err error) *mail.Reply {
 	return trouble(err)
 }
 
-// trace begins the story of this message.
+// trace begins the story of this message: an entry for each account.
 func (t *transaction) trace() *store.Trace {
 	tr := &store.Trace{ID: t.id, Time: t.h.cfg.Now(), Door: t.v.Door, Peer: peer(&t.v),
 		Helo: t.v.Helo, User: user(&t.v), TLS: tlsFacts(t.v.TLS), From: t.from,
@@ -381,9 +388,17 @@ func (t *transaction) trace() *store.Trace {
 	if t.parsed != nil {
 		tr.MessageID = t.parsed.Header.Get("Message-ID")
 	}
-	tr.Recipients = make([]store.TraceRecipient, 0, len(t.recipients)+len(t.refusals))
+	tr.More = t.refusedOn
+	tr.Recipients = make([]store.TraceRecipient, 0, min(len(t.recipients), maxTold)+len(t.refusals))
 	for i := range t.recipients {
 		r := &t.recipients[i]
+		if r.same != i {
+			continue // the account is told of already
+		}
+		if len(tr.Recipients) == maxTold {
+			tr.More++
+			continue
+		}
 		tr.Recipients = append(tr.Recipients,
 			store.TraceRecipient{Address: r.to, Account: r.account.ID,
 				Notify: r.params.Notify, Original: r.params.Original})

@@ -147,7 +147,10 @@ type Result struct {
 // MaxPrefix is the most that may stand before a body, in bytes.
 const MaxPrefix = 16 << 10
 
-// A Trace is the story of one message in one compact row.
+// A Trace is the story of one message in one compact row. It is for people
+// and bounded: long texts are cut short, and of many recipients some are only
+// counted. What must be kept as it is (NOTIFY, ORCPT and ENVID of a message
+// that goes on to another server) has to be kept apart from it.
 type Trace struct {
 	ID         string // the id of the Received line, or the session's
 	Time       time.Time
@@ -163,6 +166,7 @@ type Trace struct {
 	RequireTLS bool   // RFC 8689
 	Size       int64
 	Recipients []TraceRecipient
+	More       int // recipients who are not spelt out
 }
 
 // A TraceRecipient is one recipient's outcome.

@@ -183,28 +183,41 @@ func (d *delivery) group(t *tx) int {
 }
 
 // judge writes the outcome of each target into the trace. The recipients of
-// one account share its target.
+// one account share its target. Both stand in the same order as a rule, so a
+// search begins where the last one ended.
 func (d *delivery) judge(results []store.Result) {
-	targets := make(map[mail.AccountID]int, len(d.Targets))
-	for i := range d.Targets {
-		targets[d.Targets[i].Account] = i
-	}
+	next := 0
 	for i := range d.Trace.Recipients {
 		r := &d.Trace.Recipients[i]
-		j, ok := targets[r.Account]
-		if !ok || r.Account == 0 {
+		j, ok := d.target(r.Account, next)
+		if !ok {
 			continue
 		}
+		next = j
 		switch res := &results[j]; {
 		case res.Err != nil:
-			r.Outcome, r.Reason = "refused", res.Err.Error()
+			r.Outcome, r.Reason, r.Email = "refused", res.Err.Error(), 0
 		case res.UID != 0:
-			r.Outcome, r.Email = "delivered", res.Email
+			r.Outcome, r.Reason, r.Email = "delivered", "", res.Email
 		default:
-			r.Outcome, r.Email = promised, res.Email
+			r.Outcome, r.Reason, r.Email = promised, "", res.Email
 			if !d.Hold.IsZero() {
 				r.Reason = "held until " + d.Hold.UTC().Format(time.RFC3339)
 			}
 		}
 	}
+}
+
+// target finds the target of an account, first among those from next on.
+func (d *delivery) target(a mail.AccountID, next int) (int, bool) {
+	if a == 0 {
+		return 0, false
+	}
+	for i := range d.Targets {
+		j := (next + i) % len(d.Targets)
+		if d.Targets[j].Account == a {
+			return j, true
+		}
+	}
+	return 0, false
 }

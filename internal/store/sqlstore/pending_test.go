@@ -15,6 +15,10 @@ import (
 	"postrider/internal/store/storetest"
 )
 
+// spelt says whether the trace of a letter to n tells of recipient i; of very
+// many it tells of each fourth.
+func spelt(i, n int) bool { return n <= 100 || i%4 == 0 }
+
 // letter is a delivery to these accounts. It is prepared, not delivered.
 func letter(t testing.TB, s *Store, body string, ids []mail.AccountID) *store.Delivery {
 	t.Helper()
@@ -32,6 +36,10 @@ func letter(t testing.TB, s *Store, body string, ids []mail.AccountID) *store.De
 	for i, id := range ids {
 		d.Targets = append(d.Targets, store.Target{Account: id, Prefix: fmt.Appendf(nil, "To: %d\r\n", id),
 			Grace: true})
+		if !spelt(i, len(ids)) {
+			d.Trace.More++
+			continue
+		}
 		d.Trace.Recipients = append(d.Trace.Recipients,
 			store.TraceRecipient{Address: fmt.Sprintf("user%d@example.org", i), Account: id})
 	}
@@ -64,6 +72,7 @@ func once(t testing.TB, s *Store, ids []mail.AccountID, body string) {
 	storetest.Clean(t, s)
 }
 
+// outcomes counts those of the letter, of whom its trace tells.
 func outcomes(t testing.TB, s *Store) map[string]int {
 	t.Helper()
 	traces, err := s.Traces(t.Context(), store.TraceQuery{ID: "L1"})
@@ -97,7 +106,7 @@ func TestLongListDiesBetweenSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := outcomes(t, s); got["delivered"] != len(ids) {
+	if got := outcomes(t, s); got["delivered"] != (len(ids)+3)/4 {
 		t.Errorf("got outcomes %v", got)
 	}
 	once(t, s, ids, body)
@@ -117,7 +126,7 @@ func TestLongListDiesBetweenSteps(t *testing.T) {
 		t.Run(fmt.Sprint("death ", i), func(t *testing.T) {
 			s := openTest(t, at, quietly)
 			once(t, s, ids, body)
-			if got := outcomes(t, s); got["delivered"] != len(ids) {
+			if got := outcomes(t, s); got["delivered"] != (len(ids)+3)/4 {
 				t.Errorf("got outcomes %v", got)
 			}
 			s.Close()
@@ -159,7 +168,7 @@ func TestLongListGoesOnLater(t *testing.T) {
 			t.Fatalf("target %d: got %+v", i, r)
 		}
 	}
-	if got := outcomes(t, s); got["delivered"] != targetsPerOp || got[promised] != targetsPerOp {
+	if got := outcomes(t, s); got["delivered"] != targetsPerOp/4 || got[promised] != targetsPerOp/4 {
 		t.Errorf("got outcomes %v, want half delivered", got)
 	}
 	storetest.Clean(t, s)

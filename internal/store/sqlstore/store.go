@@ -83,9 +83,10 @@ type Store struct {
 	staged    *staged.Stage
 	unowned   int64 // messages of nobody, found at start
 
-	mu      sync.Mutex
-	traces  []pendingTrace
-	fetched map[mail.AccountID]mail.UID
+	mu         sync.Mutex
+	traces     []pendingTrace
+	traceBytes int // of all of them
+	fetched    map[mail.AccountID]mail.UID
 }
 
 var _ store.Store = (*Store)(nil)

@@ -14,19 +14,28 @@ func (t *tx) insertTrace(id int64, at time.Time, data []byte) error {
 		ON CONFLICT (id) DO NOTHING`, id, at.UnixMicro(), data)
 }
 
-// maxPendingTraces bounds what waits in memory for a later commit; beyond it
-// the oldest are dropped, since nobody was promised them.
-const maxPendingTraces = 10_000
+// Bounds of what waits in memory for a later commit; beyond them the oldest
+// are dropped, since nobody was promised them. One operation of the committer
+// writes no more than one delivery may.
+const (
+	maxPendingTraces     = 10_000
+	maxPendingTraceBytes = 8 << 20
+	maxFlushTraces       = 100
+	maxFlushTraceBytes   = 64 << 10
+)
 
 // WriteTrace implements store.Store.
 func (s *Store) WriteTrace(t *store.Trace) {
 	data := story.Append(nil, t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.traces) >= maxPendingTraces {
+	s.traces = append(s.traces, pendingTrace{s.ids.next(), t.Time, data})
+	s.traceBytes += len(data)
+	for len(s.traces) > maxPendingTraces || s.traceBytes > maxPendingTraceBytes {
+		s.traceBytes -= len(s.traces[0].data)
+		s.traces[0] = pendingTrace{} // the array lives on
 		s.traces = s.traces[1:]
 	}
-	s.traces = append(s.traces, pendingTrace{s.ids.next(), t.Time, data})
 }
 
 type pendingTrace struct {
@@ -39,10 +48,10 @@ type pendingTrace struct {
 func (s *Store) flushTraces() error {
 	s.mu.Lock()
 	pending := s.traces
-	s.traces = nil
+	s.traces, s.traceBytes = nil, 0
 	s.mu.Unlock()
 	for len(pending) > 0 {
-		n := min(len(pending), 500)
+		n := flushAtOnce(pending)
 		some := pending[:n]
 		pending = pending[n:]
 		err := s.do(commit.Volatile, true, func(t *tx) error {
@@ -58,6 +67,18 @@ func (s *Store) flushTraces() error {
 		}
 	}
 	return nil
+}
+
+// flushAtOnce is how many of them one operation may write.
+func flushAtOnce(pending []pendingTrace) int {
+	n, size := 1, len(pending[0].data)
+	for n < min(len(pending), maxFlushTraces) {
+		if size += len(pending[n].data); size > maxFlushTraceBytes {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // Traces implements store.Store. There is no index on what is looked for: a

@@ -1,0 +1,113 @@
+package sqlstore
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"postrider/internal/mail"
+	"postrider/internal/store"
+	"postrider/internal/store/story"
+)
+
+// large is a trace whose row is as long as one may be.
+func large(i int) *store.Trace {
+	t := &store.Trace{ID: fmt.Sprint("t", i), Time: time.Now()}
+	for range 1000 {
+		t.Recipients = append(t.Recipients, store.TraceRecipient{Address: "a@b.example",
+			Original: strings.Repeat("<", 490), Outcome: "refused"})
+	}
+	return t
+}
+
+// TestPendingTraces proves that what waits, and what one operation writes, is
+// bounded by bytes and not by number only.
+func TestPendingTraces(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	for i := range 1000 {
+		s.WriteTrace(large(i))
+	}
+	size := 0
+	for _, p := range s.traces {
+		if len(p.data) > story.MaxRow {
+			t.Fatalf("a row has %d bytes", len(p.data))
+		}
+		size += len(p.data)
+	}
+	if size > maxPendingTraceBytes || size < maxPendingTraceBytes/2 || size != s.traceBytes {
+		t.Errorf("%d bytes wait, counted as %d; want no more than %d", size, s.traceBytes,
+			maxPendingTraceBytes)
+	}
+	waiting := len(s.traces)
+	for rest := s.traces; len(rest) > 0; {
+		n, size := flushAtOnce(rest), 0
+		for _, p := range rest[:n] {
+			size += len(p.data)
+		}
+		if size > maxFlushTraceBytes {
+			t.Fatalf("one operation writes %d traces of %d bytes", n, size)
+		}
+		rest = rest[n:]
+	}
+	all, err := s.Traces(t.Context(), store.TraceQuery{Limit: 2000})
+	if err != nil || len(all) != waiting || all[0].ID != "t999" {
+		t.Errorf("got %d traces, %v; want the newest %d", len(all), err, waiting)
+	}
+}
+
+// TestTraceOfMany proves that a delivery to more recipients than its trace
+// spells out tells of those it does, at each step.
+func TestTraceOfMany(t *testing.T) {
+	s := openTest(t, t.TempDir(), quietly)
+	defer s.Close()
+	ids := addUsers(t, s, 2*targetsPerOp)
+	d := letter(t, s, "for everybody", ids)
+	told := d.Trace.Recipients
+	job := promiseOnly(t, s, d)
+	check := func(delivered, accepted int) {
+		t.Helper()
+		got := outcomes(t, s)
+		if got["delivered"] != delivered || got["accepted"] != accepted {
+			t.Errorf("got %v, want %d delivered, %d accepted", got, delivered, accepted)
+		}
+	}
+	check(targetsPerOp/4, targetsPerOp/4)
+	for part := range 2 {
+		if err := s.inStep(finishPart(job.blob, part, 1, []byte("p"), nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(len(told), 0)
+	traces, err := s.Traces(t.Context(), store.TraceQuery{ID: "L1"})
+	if err != nil || traces[0].More != len(ids)-len(told) {
+		t.Errorf("got %+v, %v", traces, err)
+	}
+}
+
+// TestJudgeOrder proves that outcomes find their recipients in any order.
+func TestJudgeOrder(t *testing.T) {
+	d := &delivery{Delivery: &store.Delivery{Trace: &store.Trace{}}}
+	var results []store.Result
+	for i := range 5 {
+		d.Targets = append(d.Targets, store.Target{Account: mail.AccountID(i + 1)})
+		results = append(results, store.Result{Email: mail.EmailID(10 + i), UID: 1})
+	}
+	results[1] = store.Result{Err: mail.Errorf(mail.OverQuota, "full")}
+	for _, id := range []mail.AccountID{4, 0, 2, 2, 9, 1, 5} {
+		d.Trace.Recipients = append(d.Trace.Recipients, store.TraceRecipient{Account: id})
+	}
+	d.judge(results)
+	var got []string
+	for _, r := range d.Trace.Recipients {
+		got = append(got, fmt.Sprint(r.Account, r.Outcome, r.Email))
+	}
+	want := fmt.Sprint([]string{fmt.Sprint(4, "delivered", mail.EmailID(13)), fmt.Sprint(0, "", mail.EmailID(0)),
+		fmt.Sprint(2, "refused", mail.EmailID(0)), fmt.Sprint(2, "refused", mail.EmailID(0)),
+		fmt.Sprint(9, "", mail.EmailID(0)), fmt.Sprint(1, "delivered", mail.EmailID(10)),
+		fmt.Sprint(5, "delivered", mail.EmailID(14))})
+	if fmt.Sprint(got) != want {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
