@@ -173,6 +173,7 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		Fatal:         e.cfg.Fatal,
 		AcceptRestore: e.cfg.AcceptRestore,
 		TraceKeep:     e.traceKeep,
+		TraceMax:      e.traceMax,
 		Snapshot:      e.Dir.Snapshot(),
 		Quiet:         e.cfg.Quiet,
 	}
@@ -230,6 +231,8 @@ func unusable(err error) bool {
 func (e *Engine) traceKeep() time.Duration {
 	return e.Settings.Current().Duration(settings.TraceKeep)
 }
+
+func (e *Engine) traceMax() int64 { return e.Settings.Current().Size(settings.TraceMaxSize) }
 
 func (e *Engine) problem(what, where string, repaired bool) {
 	e.Problems = append(e.Problems, control.Problem{What: what, Where: where, Repaired: repaired})

@@ -69,8 +69,7 @@ func (c *composition) Commit(ctx context.Context) (*Receipt, error) {
 	}
 	if r != nil {
 		if !t.done {
-			t.refused(ctx, r)
-			t.tell(r)
+			t.refuse(ctx, r)
 		}
 		return nil, r
 	}
@@ -101,7 +100,9 @@ func (c *composition) address(ctx context.Context, t *transaction, m *message.Me
 		if err := t.Rcpt(ctx, a, mail.RcptParams{}); err != nil {
 			// Rcpt has left the record; the trace is that of the whole.
 			r := named(trouble(err), a)
-			t.tell(r)
+			if t.done = true; t.recorded {
+				t.tell(r)
+			}
 			return r
 		}
 	}

@@ -87,7 +87,9 @@ func (h *Hall) From(ctx context.Context, v *Visitor, from mail.Address, p mail.M
 	}
 	path := from.String()
 	if r != nil {
-		h.refused(ctx, v, "return path refused", path, r)
+		if !h.refused(ctx, v, "return path refused", path, r) {
+			return nil, r
+		}
 		h.cfg.Store.WriteTrace(&store.Trace{ID: h.nextID(), Time: h.cfg.Now(), Door: v.Door,
 			Peer: peer(v), Helo: v.Helo, User: user(v), TLS: tlsFacts(v.TLS), From: path,
 			Recipients: []store.TraceRecipient{{Outcome: outcome(r), Reason: r.Text}}})
@@ -142,16 +144,17 @@ func tooBig(limit int64) *mail.Reply {
 	return mail.NewReply(552, "5.3.4", fmt.Sprintf("the message is larger than %d bytes", limit))
 }
 
-// refused writes the record that every refusal gets, at most so many for
-// one source.
-func (h *Hall) refused(ctx context.Context, v *Visitor, what, address string, r *mail.Reply) {
+// refused writes the record that every refusal gets, at most so many for one
+// source, and tells whether it did: a trace is written only then.
+func (h *Hall) refused(ctx context.Context, v *Visitor, what, address string,
+	r *mail.Reply) (written bool) {
 	attrs := []slog.Attr{slog.String("session", v.Session), slog.String("door", v.Door),
 		slog.String("peer", peer(v)), slog.String("user", user(v)), slog.String("address", address),
 		slog.Int("code", r.Code), slog.String("reason", r.Text)}
 	if r.Err != nil { // trouble of ours: the peer is not told the cause
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
 	}
-	journal.Refused(ctx, h.cfg.Log, v.Remote.Addr(), what, attrs...)
+	return journal.Refused(ctx, h.cfg.Log, v.Remote.Addr(), what, attrs...)
 }
 
 func user(v *Visitor) string {

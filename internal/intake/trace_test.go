@@ -2,6 +2,7 @@ package intake
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -78,5 +79,45 @@ func TestTraceIsBounded(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestTracesOfRefusals proves that one source cannot fill the disk with the
+// traces of what it was refused: they are limited as the records in the log.
+func TestTracesOfRefusals(t *testing.T) {
+	f := newFixture(t)
+	for name, refuse := range map[string]func(v *Visitor){
+		"return paths": func(v *Visitor) {
+			f.From(t.Context(), v, addr("nodomain"), mail.MailParams{})
+		},
+		"recipients": func(v *Visitor) {
+			f.begin(t, v, mail.RcptParams{}, "nobody@example.org").Abort()
+		},
+		"messages": func(v *Visitor) {
+			f.begin(t, v, mail.RcptParams{}, "bob@example.org").Refuse(t.Context(),
+				mail.NewReply(554, "5.6.0", "a bare LF"))
+		},
+		"messages at their end": func(v *Visitor) {
+			f.begin(t, v, mail.RcptParams{}).Commit(t.Context())
+		},
+	} {
+		v := stranger()
+		v.Door = name
+		v.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(len(name))}), 25)
+		for range 50 {
+			refuse(v)
+		}
+	}
+	traces := map[string]int{}
+	for _, tr := range f.traces(t) {
+		traces[tr.Door]++
+	}
+	for name, n := range traces {
+		if n != 10 {
+			t.Errorf("%d traces of %s, want as many as records: 10", n, name)
+		}
+	}
+	if len(traces) != 4 {
+		t.Errorf("got %v", traces)
 	}
 }

@@ -24,6 +24,7 @@ type transaction struct {
 	byAccount  map[mail.AccountID]int // index of the first, when there are many
 	refusals   []store.TraceRecipient // of RCPT; at most maxRefusals
 	refusedOn  int                    // more refusals of RCPT
+	recorded   bool                   // one of them has a record in the log
 	draft      blob.Draft
 	parsed     *message.Message // of the draft, if it is known already
 	err        *mail.Reply      // sticky, from Write
@@ -57,7 +58,9 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptPara
 	a, r := t.route(ctx, to)
 	text := to.String()
 	if r != nil {
-		t.h.refused(ctx, &t.v, "recipient refused", text, r)
+		if t.h.refused(ctx, &t.v, "recipient refused", text, r) {
+			t.recorded = true
+		}
 		if len(t.refusals) < maxRefusals {
 			t.refusals = append(t.refusals, store.TraceRecipient{Address: text,
 				Outcome: outcome(r), Reason: r.Text})
@@ -203,8 +206,7 @@ func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 	if r == nil {
 		return receipt, nil
 	}
-	t.refused(ctx, r)
-	if !told {
+	if t.refused(ctx, r) && !told {
 		t.tell(r)
 	}
 	return nil, r
@@ -215,14 +217,22 @@ func (t *transaction) Refuse(ctx context.Context, r *mail.Reply) {
 	if t.done {
 		return
 	}
-	t.refused(ctx, r)
-	t.tell(r)
+	t.refuse(ctx, r)
 	t.Abort()
 }
 
-// refused leaves the record of a message that is not taken.
-func (t *transaction) refused(ctx context.Context, r *mail.Reply) {
-	t.h.refused(ctx, &t.v, "message refused", t.from, r)
+// refuse leaves record and trace of a message that is not taken.
+func (t *transaction) refuse(ctx context.Context, r *mail.Reply) {
+	t.done = true
+	if t.refused(ctx, r) {
+		t.tell(r)
+	}
+}
+
+// refused leaves the record of a message that is not taken, and tells
+// whether it did.
+func (t *transaction) refused(ctx context.Context, r *mail.Reply) bool {
+	return t.h.refused(ctx, &t.v, "message refused", t.from, r)
 }
 
 // tell writes the trace of a message that is not taken.
@@ -233,7 +243,6 @@ func (t *transaction) tell(r *mail.Reply) {
 			trace.Recipients[i].Outcome, trace.Recipients[i].Reason = outcome(r), r.Text
 		}
 	}
-	t.done = true
 	t.h.cfg.Store.WriteTrace(trace)
 }
 
@@ -409,7 +418,7 @@ func (t *transaction) trace() *store.Trace {
 
 // Abort implements Transaction.
 func (t *transaction) Abort() {
-	if !t.done && len(t.refusals) > 0 && len(t.recipients) == 0 {
+	if !t.done && t.recorded && len(t.recipients) == 0 {
 		t.h.cfg.Store.WriteTrace(t.trace())
 	}
 	t.done = true

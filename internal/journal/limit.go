@@ -48,18 +48,20 @@ func (l *limiter) init(now func() time.Time) {
 // and login must be. A source that causes many is not allowed to flood the
 // log: ten similar records a minute are written, and then one that tells how
 // many were suppressed. Similar are those of one component with the same text,
-// so what differs belongs into the attributes.
+// so what differs belongs into the attributes. It tells whether this one was
+// written, so that what else is kept of a refusal can be limited in the same way.
 //
 // The zero source stands for this machine. A Logger of another package than
 // this one writes every record.
 func Refused(ctx context.Context, l *slog.Logger, source netip.Addr, text string,
 	attrs ...slog.Attr,
-) {
+) (written bool) {
 	h, ok := l.Handler().(*handler)
 	if ok && !h.journal.limiter.allow(limitKey{h.component, group(source), text}) {
-		return
+		return false
 	}
 	l.LogAttrs(ctx, Failure, text, attrs...)
+	return true
 }
 
 // group gives the address that stands for a source: an IPv6 host has at least

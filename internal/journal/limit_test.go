@@ -25,7 +25,10 @@ func TestRefused(t *testing.T) {
 		ctx := t.Context()
 		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1:2:3:4")
 		for i := range 25 {
-			Refused(ctx, l, a, "recipient refused", slog.Int("n", i))
+			written := Refused(ctx, l, a, "recipient refused", slog.Int("n", i))
+			if written != (i < limitBurst) {
+				t.Errorf("record %d: got written %t", i, written)
+			}
 		}
 		Refused(ctx, l, a, "return path refused")
 		Refused(ctx, j.For("pop"), a, "recipient refused")

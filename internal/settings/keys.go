@@ -74,6 +74,7 @@ const (
 	StoreMemory     SizeKey     = iota // store.memory
 	QuotaDefault    SizeKey     = iota // quota.default
 	TraceKeep       DurationKey = iota // trace.keep
+	TraceMaxSize    SizeKey     = iota // trace.max_size
 
 	LogLevel     IntKey      = iota // log.level
 	LogLevels    ListKey     = iota // log.levels

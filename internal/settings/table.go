@@ -169,6 +169,10 @@ var table = [count]Key{
 	TraceKeep: {Name: "trace.keep", Type: Duration, Default: "30d", Zero: "forever",
 		Min: int64(time.Hour), Max: int64(36500 * 24 * time.Hour),
 		Help: "How long the story of each message is kept for the trace command."},
+	TraceMaxSize: {Name: "trace.max_size", Type: Size, Default: "256M", Zero: "none",
+		Min: 1 << 20, Max: 1 << 50,
+		Help: "How much is kept of the stories of messages, all together: when it is more, the " +
+			"oldest are removed. A usual one takes less than 400 bytes."},
 
 	LogLevel: {Name: "log.level", Type: Int, Default: "3", Min: 1, Max: 5,
 		Help: "How much is logged: 1 failures, 2 also major events, 3 also problems, 4 also " +

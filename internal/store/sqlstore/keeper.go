@@ -21,6 +21,7 @@ const (
 type keeper struct {
 	changed  atomic.Bool   // the snapshot is out of date
 	pending  chan struct{} // deliveries may have become due
+	traces   chan struct{} // many traces were written
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
 	lastSnap time.Time
@@ -31,6 +32,7 @@ func (k *keeper) start(s *Store) {
 	k.cancel = cancel
 	k.snapshotSoon() // what a crash kept from being written
 	k.pending = make(chan struct{}, 1)
+	k.traces = make(chan struct{}, 1)
 	k.group.Go(func() { s.keepPending(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
@@ -73,6 +75,12 @@ func (s *Store) keepNotes(ctx context.Context) {
 		if err := s.staged.Finish(); err != nil && ctx.Err() == nil {
 			s.log.Error("finishing a change of accounts", "error", err)
 		}
+		if s.tooManyTraces() {
+			select {
+			case s.keeper.traces <- struct{}{}:
+			default:
+			}
+		}
 		now := s.now()
 		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
 			if err := s.writeSnapshot(ctx); err != nil {
@@ -82,7 +90,8 @@ func (s *Store) keepNotes(ctx context.Context) {
 	}
 }
 
-// keepTidy wins back space, soon after the start and then hourly.
+// keepTidy wins back space, soon after the start and then hourly, and that of
+// traces when they are very many.
 func (s *Store) keepTidy(ctx context.Context) {
 	wait := time.NewTimer(tracesEvery)
 	defer wait.Stop()
@@ -90,6 +99,12 @@ func (s *Store) keepTidy(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.keeper.traces:
+			s.traced.Store(0)
+			if err := s.broom.ExpireTraces(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("removing old traces", "error", err)
+			}
+			continue
 		case <-wait.C:
 		}
 		if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {

@@ -53,6 +53,8 @@ type Config struct {
 	AcceptRestore bool
 	// TraceKeep is how long traces are kept; 0 is for ever.
 	TraceKeep func() time.Duration
+	// TraceMax is how many bytes of traces are kept; 0 is no limit.
+	TraceMax func() int64
 	// Snapshot is a file that accounts, domains and settings are written to
 	// after every change of them, so that check --repair can bring them
 	// back. Empty: none.
@@ -81,7 +83,8 @@ type Store struct {
 	keeper    keeper
 	broom     *tidy.Broom
 	staged    *staged.Stage
-	unowned   int64 // messages of nobody, found at start
+	unowned   int64        // messages of nobody, found at start
+	traced    atomic.Int64 // bytes of traces written since the last look at them
 
 	mu         sync.Mutex
 	traces     []pendingTrace
@@ -169,7 +172,8 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		return err
 	}
 	s.broom = tidy.New(tidy.Config{Committer: s.committer, Read: s.read, Blobs: s.blobs, Log: s.log,
-		Now: s.now, OrphanKeep: s.cfg.OrphanKeep, TraceKeep: s.cfg.TraceKeep})
+		Now: s.now, OrphanKeep: s.cfg.OrphanKeep, TraceKeep: s.cfg.TraceKeep,
+		TraceMax: s.cfg.TraceMax})
 	s.staged = staged.New(staged.Config{Committer: s.committer, Read: s.read, Log: s.log,
 		Number: s.ids.next, Apply: func(_ *commit.Tx, writes []store.AccountWrite) error {
 			return s.tx.writeAccounts(s, writes)

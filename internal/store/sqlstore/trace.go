@@ -10,8 +10,22 @@ import (
 )
 
 func (t *tx) insertTrace(id int64, at time.Time, data []byte) error {
+	t.s.traced.Add(int64(len(data)))
 	return t.Exec(`INSERT INTO trace (id, time, data) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO NOTHING`, id, at.UnixMicro(), data)
+}
+
+// traceShare is what part of all traces may be new before it is looked
+// whether there are too many of them; otherwise the hourly look is enough.
+const traceShare = 16
+
+// tooManyTraces says whether that look is due.
+func (s *Store) tooManyTraces() bool {
+	if s.cfg.TraceMax == nil {
+		return false
+	}
+	most := s.cfg.TraceMax()
+	return most > 0 && s.traced.Load() > most/traceShare
 }
 
 // Bounds of what waits in memory for a later commit; beyond them the oldest

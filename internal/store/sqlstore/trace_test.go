@@ -111,3 +111,58 @@ func TestJudgeOrder(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }
+
+// TestTracesExpire proves that old traces go, and the oldest of too many.
+func TestTracesExpire(t *testing.T) {
+	now := time.Now()
+	keep, most := time.Duration(0), int64(0)
+	s := openTest(t, t.TempDir(), func(cfg *Config) {
+		cfg.Quiet = true
+		cfg.Now = func() time.Time { return now }
+		cfg.TraceKeep = func() time.Duration { return keep }
+		cfg.TraceMax = func() int64 { return most }
+	})
+	defer s.Close()
+	write := func(from, n int) {
+		for i := range n {
+			s.WriteTrace(&store.Trace{ID: fmt.Sprint(from + i), Time: now, Helo: strings.Repeat("h", 150)})
+		}
+		if err := s.flushTraces(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(step string, low, high int, newest string) {
+		t.Helper()
+		if err := s.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Traces(t.Context(), store.TraceQuery{Limit: 5000})
+		if err != nil || len(all) < low || len(all) > high || all[0].ID != newest {
+			t.Fatalf("%s: got %d traces, %v; want %d to %d up to %s", step, len(all), err, low, high, newest)
+		}
+	}
+	write(0, 1000)
+	now = now.Add(time.Hour)
+	write(1000, 1000)
+	check("without limits", 2000, 2000, "1999")
+	most = 300 << 10 // a row has 170 bytes
+	if !s.tooManyTraces() {
+		t.Errorf("%d bytes were written, and nobody would look", s.traced.Load())
+	}
+	check("new ones are not counted yet", 2000, 2000, "1999")
+	now = now.Add(time.Hour)
+	check("too many", 1600, 1900, "1999")
+	most = 100 << 10
+	check("far too many", 500, 650, "1999")
+	write(2000, 500)
+	now = now.Add(2 * settle)
+	check("and new ones", 500, 650, "2499")
+	most, keep = 0, time.Hour
+	write(2500, 1)
+	check("all old but one", 500, 501, "2500")
+	now = now.Add(59 * time.Minute)
+	check("only one is young enough", 1, 1, "2500")
+}
+
+// settle is how long traces are young, and not counted.
+const settle = time.Minute

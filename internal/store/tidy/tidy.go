@@ -28,12 +28,15 @@ type Config struct {
 	OrphanKeep time.Duration
 	// TraceKeep is how long traces are kept; nil or 0 is for ever.
 	TraceKeep func() time.Duration
+	// TraceMax is how many bytes of traces are kept; nil or 0 is no limit.
+	TraceMax func() int64
 }
 
 // A Broom tidies a store. One Run at a time.
 type Broom struct {
 	cfg     Config
 	volumes map[int64]time.Time // when each was first seen sealed
+	traces  traceSum
 }
 
 // New makes a Broom.
@@ -42,33 +45,12 @@ func New(cfg Config) *Broom { return &Broom{cfg: cfg, volumes: map[int64]time.Ti
 // Run removes what can be removed now.
 func (b *Broom) Run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		b.purge, b.expireTraces, b.sweep, b.compact} {
+		b.purge, b.ExpireTraces, b.sweep, b.compact} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// expireTraces removes traces that are old enough.
-func (b *Broom) expireTraces(ctx context.Context) error {
-	if b.cfg.TraceKeep == nil || b.cfg.TraceKeep() <= 0 {
-		return nil
-	}
-	// Ids carry the time, so the oldest are found without an index.
-	before := b.cfg.Now().Add(-b.cfg.TraceKeep()).UnixMilli() << 20
-	for ctx.Err() == nil {
-		var n int64
-		err := b.cfg.Committer.Do(commit.Volatile, true, func(t *commit.Tx) (err error) {
-			n, err = t.Changed(`DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE id < $1
-				ORDER BY id LIMIT 200)`, before)
-			return err
-		})
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-	return ctx.Err()
 }
 
 // purgeStep is how many messages one operation of purge removes.
