@@ -41,7 +41,8 @@ type Config struct {
 	Fatal func(error)
 	// Quiet switches background work off, for a command that soon ends.
 	Quiet bool
-	// AcceptRestore serves a database that is older than its volumes.
+	// AcceptRestore serves a database that is older than its volumes or the
+	// state snapshot.
 	AcceptRestore bool
 	// Repair rebuilds a database that cannot be opened, from the volumes and
 	// the state snapshot.
@@ -183,13 +184,13 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 	}
 	e.problem("the database could not be used: "+err.Error(), cfg.Path, true)
 	if mail.KindOf(err) == mail.Damaged {
-		// Sound but older than its volumes: what it knows of flags and
-		// deletions is worth keeping.
+		// Sound but older than its volumes or the state snapshot: what it knows
+		// of flags and deletions is worth keeping.
 		older := cfg
 		older.AcceptRestore = true
 		if e.Store, err = sqlstore.Open(ctx, older); err == nil {
-			e.problem("the database took in what the volumes have and it had not; every mailbox "+
-				"got a new UIDVALIDITY", cfg.Path, true)
+			e.problem("the database took in what the volumes and the state snapshot have and it had "+
+				"not; every mailbox got a new UIDVALIDITY", cfg.Path, true)
 			if n := e.Store.Unowned(); n > 0 {
 				e.problem(fmt.Sprintf("%d messages in the volumes are of accounts that neither the "+
 					"database nor the state snapshot knows; they are kept for a day", n), cfg.Path, false)

@@ -37,9 +37,8 @@ func (t *tx) writeAccounts(s *Store, writes []store.AccountWrite) error {
 		for i := range writes {
 			s.directory.forget(writes[i].Account.ID, writes[i].Account.Address.Key())
 		}
-		s.keeper.snapshotSoon()
 	})
-	return nil
+	return t.nextGeneration()
 }
 
 func (t *tx) writeAccount(s *Store, w *store.AccountWrite) error {

@@ -294,10 +294,10 @@ func (s *Store) SetMainDomain(_ context.Context, name string) error {
 // when committed.
 func (s *Store) change(run func(*tx) error) error {
 	return s.do(commit.InDatabase, false, func(t *tx) error {
-		t.After(func() {
-			s.directory.clear()
-			s.keeper.snapshotSoon()
-		})
+		t.After(s.directory.clear)
+		if err := t.nextGeneration(); err != nil {
+			return err
+		}
 		return run(t)
 	})
 }
@@ -375,7 +375,9 @@ func (s *Store) Settings(ctx context.Context) (map[string]string, error) {
 // WriteSettings implements store.Store.
 func (s *Store) WriteSettings(_ context.Context, changes map[string]*string) error {
 	return s.do(commit.InDatabase, false, func(t *tx) error {
-		t.After(s.keeper.snapshotSoon)
+		if err := t.nextGeneration(); err != nil {
+			return err
+		}
 		for name, value := range changes {
 			var err error
 			if value == nil {

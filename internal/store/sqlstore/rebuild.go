@@ -130,6 +130,10 @@ func (s *Store) writeState(t *tx, snap *state.Snapshot) error {
 		}
 	}
 	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
+	if err := t.Exec(`UPDATE state SET value = $1 WHERE name = 'generation'`,
+		snap.Generation+1); err != nil {
+		return err
+	}
 	return t.Exec(`UPDATE state SET value = $1 WHERE name = 'account'`, next)
 }
 

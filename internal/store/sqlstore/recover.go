@@ -32,13 +32,11 @@ type pendingRecord struct {
 
 // recover makes the rows of all records above the database's batch, before
 // anything is served. A database that had forgotten a commit which was
-// flushed is not this one after a crash but an older one put in its place.
+// flushed is not this one after a crash but an older one put in its place, and
+// so is one that has forgotten a change which the state snapshot knows.
 func (s *Store) recover(ctx context.Context) error {
 	conn, have := s.committer.Conn(), s.committer.Batch()
 	if _, err := conn.ExecContext(ctx, `DELETE FROM lease`); err != nil {
-		return err
-	}
-	if err := s.staged.Resume(ctx); err != nil {
 		return err
 	}
 	r := &replay{batch: have}
@@ -46,7 +44,13 @@ func (s *Store) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	restored := false
+	restored, err := s.outdated(ctx) // before anything counts as a change
+	if err != nil {
+		return err
+	}
+	if err := s.staged.Resume(ctx); err != nil {
+		return err
+	}
 	err = s.blobs.Records(ctx, have, func(rec blob.Record) error {
 		r.batch, r.durable = max(r.batch, rec.Batch), max(r.durable, rec.Durable)
 		switch older := r.durable > have; {
@@ -75,7 +79,7 @@ func (s *Store) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.durable > have {
+	if restored || r.durable > have {
 		if err := s.renewUIDValidity(ctx); err != nil {
 			return err
 		}

@@ -3,11 +3,44 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
+	"postrider/internal/mail"
 	"postrider/internal/store"
 	"postrider/internal/store/state"
 )
+
+// outdated proves that the database is not older than the state snapshot
+// beside it, which is written after the commits that it knows of. One that is
+// gets what it lacks if the configuration accepts that, and else is Damaged.
+func (s *Store) outdated(ctx context.Context) (bool, error) {
+	if s.cfg.Snapshot == "" {
+		return false, nil
+	}
+	snap, err := state.ReadHead(s.cfg.Snapshot)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case mail.KindOf(err) == mail.Damaged:
+		s.log.Error("the state snapshot is damaged; it will be written anew", "error", err)
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	have, err := s.generation(ctx)
+	if err != nil || snap.Generation <= have {
+		return false, err
+	}
+	if !s.cfg.AcceptRestore {
+		return true, mail.Errorf(mail.Damaged, fmt.Sprintf("the database is older than the state"+
+			" snapshot beside it (change %d of accounts, domains and settings, %s knows %d): run"+
+			" \"postrider check --repair\", or serve with --accept-restore", have,
+			filepath.Base(s.cfg.Snapshot), snap.Generation))
+	}
+	return true, s.restoreMissing(ctx)
+}
 
 // restoreMissing gives an older database the domains and accounts that the
 // newer state snapshot beside it has, so that the mail which the volumes
@@ -53,6 +86,10 @@ func (s *Store) addMissing(t *tx, snap *state.Snapshot) error {
 		s.log.Info("account restored from the state snapshot", "account", a.Address.String())
 	}
 	s.ids.start(max(s.ids.last.Load(), snap.LastID), s.now)
+	if err := t.Exec(`UPDATE state SET value = $1 WHERE name = 'generation' AND value < $1`,
+		snap.Generation+1); err != nil {
+		return err
+	}
 	return t.Exec(`UPDATE state SET value = $1 WHERE name = 'account' AND value < $1`, next)
 }
 

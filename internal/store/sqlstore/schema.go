@@ -58,4 +58,6 @@ var upgrades = [][]string{{
 	`CREATE TABLE staged_job (id {id}, decided {int} NOT NULL)`,
 	`CREATE TABLE staged (job {int} NOT NULL, seq {int} NOT NULL, data {blob} NOT NULL,
 		PRIMARY KEY (job, seq)) {clustered}`,
+}, {
+	`INSERT INTO state VALUES ('generation', 0)`,
 }}

@@ -29,7 +29,28 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 	return err
 }
 
+// nextGeneration counts a change of accounts, domains or settings, which the
+// snapshot is to have too.
+func (t *tx) nextGeneration() error {
+	t.After(t.s.keeper.snapshotSoon)
+	return t.Exec(`UPDATE state SET value = value + 1 WHERE name = 'generation'`)
+}
+
+// generation is how many changes the database knows.
+func (s *Store) generation(ctx context.Context) (n int64, err error) {
+	err = s.committer.Conn().QueryRowContext(ctx,
+		`SELECT value FROM state WHERE name = 'generation'`).Scan(&n)
+	return n, err
+}
+
+// gather reads the generation first: what changes meanwhile is in the next
+// snapshot, and none claims to have more than it has.
 func (s *Store) gather(ctx context.Context, snap *state.Snapshot) (err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT value FROM state WHERE name = 'generation'`).
+		Scan(&snap.Generation)
+	if err != nil {
+		return err
+	}
 	err = s.read.QueryRowContext(ctx, `SELECT value FROM state WHERE name = 'account'`).
 		Scan(&snap.Next)
 	if err != nil {

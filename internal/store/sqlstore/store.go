@@ -47,9 +47,9 @@ type Config struct {
 	// Fatal is told, once, that the database cannot be written any more;
 	// the process should stop and start again, which recovers.
 	Fatal func(error)
-	// AcceptRestore serves a database that is older than its volumes, after
-	// taking in what the volumes have; every mailbox gets a new
-	// UIDVALIDITY.
+	// AcceptRestore serves a database that is older than its volumes or the
+	// snapshot, after taking in what they have more; every mailbox gets a
+	// new UIDVALIDITY.
 	AcceptRestore bool
 	// TraceKeep is how long traces are kept; 0 is for ever.
 	TraceKeep func() time.Duration
@@ -104,7 +104,7 @@ const (
 // Open opens the database, brings its schema up to date, takes in what the
 // volumes have and it has not, and begins to serve. Kind Conflict: the
 // schema is newer than this program. Kind Damaged: the database is older
-// than its volumes.
+// than its volumes or the snapshot.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {

@@ -19,13 +19,16 @@ import (
 // A Snapshot is what check --repair cannot find in the volumes. It is
 // written as JSON, mode 0600, because it holds password hashes.
 type Snapshot struct {
-	Version  int               `json:"version"`
-	Written  time.Time         `json:"written"`
-	Next     int64             `json:"last_account"`
-	LastID   int64             `json:"last_id"`
-	Domains  []store.Domain    `json:"domains"`
-	Accounts []Account         `json:"-"` // each on a line of its own
-	Settings map[string]string `json:"settings"`
+	Version int       `json:"version"`
+	Written time.Time `json:"written"`
+	// Generation counts the changes of accounts, domains and settings. A
+	// database beside the snapshot that knows fewer is an older one.
+	Generation int64             `json:"generation"`
+	Next       int64             `json:"last_account"`
+	LastID     int64             `json:"last_id"`
+	Domains    []store.Domain    `json:"domains"`
+	Accounts   []Account         `json:"-"` // each on a line of its own
+	Settings   map[string]string `json:"settings"`
 }
 
 // An Account is a line of the snapshot.
@@ -61,6 +64,26 @@ func Write(path string, snap *Snapshot, each func(func(*Account) error) error) e
 	})
 }
 
+// ReadHead reads a snapshot without its accounts. Errors are those of Read,
+// as far as it reads.
+func ReadHead(path string) (*Snapshot, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	snap := new(Snapshot)
+	err = json.NewDecoder(bufio.NewReader(f)).Decode(snap)
+	if err != nil || snap.Version != version {
+		return nil, damaged(path, err)
+	}
+	return snap, nil
+}
+
+func damaged(path string, err error) error {
+	return &mail.Error{Kind: mail.Damaged, Text: "the state snapshot " + path, Err: err}
+}
+
 // Read reads a snapshot. The error is fs.ErrNotExist if there is none, of kind
 // Damaged if it is not whole.
 func Read(path string) (*Snapshot, error) {
@@ -79,7 +102,7 @@ func Read(path string) (*Snapshot, error) {
 		}
 	}
 	if !errors.Is(err, io.EOF) || snap.Version != version {
-		return nil, &mail.Error{Kind: mail.Damaged, Text: "the state snapshot " + path, Err: err}
+		return nil, damaged(path, err)
 	}
 	return snap, nil
 }
