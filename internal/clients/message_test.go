@@ -1,9 +1,11 @@
 package clients
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,21 +21,28 @@ var letter = "From: \"A. Writer\" <sender@example.net>\r\nTo: Someone <someone@e
 // long is a line of 900 letters.
 var long = strings.Repeat("0123456789", 90)
 
-// binary is a message of every byte there is but LF, which POP3 would show as
-// CRLF, in one line of 5 kB.
+// binary is a message of every byte there is.
 var binary = "From: sender@example.net\r\nDate: Mon, 02 Mar 2026 10:00:00 +0100\r\n" +
 	"Message-ID: <binary@example.net>\r\nSubject: any byte\r\nMIME-Version: 1.0\r\n" +
 	"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n" +
 	strings.Repeat(everyByte(), 20) + "\r\n"
 
 func everyByte() string {
-	var b strings.Builder
-	for c := range 256 {
-		if c != '\n' {
-			b.WriteByte(byte(c))
-		}
+	var b [256]byte
+	for c := range b {
+		b[c] = byte(c)
 	}
-	return b.String()
+	return string(b[:])
+}
+
+// shown is a binary message as POP3 shows it: in base64 (RFC 3030 section 3).
+func shown(message string) string {
+	head, body, _ := strings.Cut(message, "Encoding: binary\r\n\r\n")
+	var b strings.Builder
+	for line := range slices.Chunk([]byte(body), 57) {
+		b.WriteString(base64.StdEncoding.EncodeToString(line) + "\r\n")
+	}
+	return head + "Encoding: base64\r\n\r\n" + b.String()
 }
 
 // letterOf is the letter as an account may submit it.

@@ -34,7 +34,7 @@ func TestPerlSends(t *testing.T) {
 			s.perl(t, name, account, letterOf(account))
 			want := []string{letterOf(account)}
 			if name == "send_binary" {
-				want = []string{binary, binary}
+				want = []string{shown(binary), shown(binary)}
 			}
 			s.wantMail(t, account, want...)
 		})

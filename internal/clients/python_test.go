@@ -101,7 +101,7 @@ func TestLibESMTP(t *testing.T) {
 		name string
 		mail []string
 	}{
-		{"send_binary", []string{binary, binary}}, {"send_8bit", []string{letter}},
+		{"send_binary", []string{shown(binary), shown(binary)}}, {"send_8bit", []string{letter}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
