@@ -5,10 +5,12 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +85,103 @@ func TestPlistIsXML(t *testing.T) {
 	for _, want := range []string{"/a & b/<c>", "/d", "_mail", "serve"} {
 		if !strings.Contains(strings.Join(all, "\n"), want) {
 			t.Errorf("no %q in the plist", want)
+		}
+	}
+}
+
+// The DTD of property lists: one value; a dict is keys with their values; each
+// value is of a known kind.
+func TestPlistFollowsItsDTD(t *testing.T) {
+	_, text := Launchd.File(Config{Program: "/a & b", Data: "/Library/Application Support/P",
+		User: "postrider"})
+	d := xml.NewDecoder(strings.NewReader(text))
+	var value func(e xml.StartElement) error
+	// next gives the next element of this parent; ok is false at its end.
+	next := func() (e xml.StartElement, ok bool, err error) {
+		for {
+			token, err := d.Token()
+			if err != nil {
+				return e, false, err
+			}
+			switch token := token.(type) {
+			case xml.StartElement:
+				return token, true, nil
+			case xml.EndElement:
+				return e, false, nil
+			}
+		}
+	}
+	children := func(each func(n int, e xml.StartElement) error) (n int, err error) {
+		for ; ; n++ {
+			e, ok, err := next()
+			if err != nil || !ok {
+				return n, err
+			}
+			if err := each(n, e); err != nil {
+				return n, err
+			}
+		}
+	}
+	value = func(e xml.StartElement) error {
+		var s string
+		switch e.Name.Local {
+		case "dict":
+			n, err := children(func(n int, e xml.StartElement) error {
+				if n%2 == 1 {
+					return value(e)
+				}
+				if e.Name.Local != "key" {
+					return fmt.Errorf("<%s> where a key must be", e.Name.Local)
+				}
+				return d.DecodeElement(&s, &e)
+			})
+			if err == nil && n%2 == 1 {
+				err = errors.New("a key without a value")
+			}
+			return err
+		case "array":
+			_, err := children(func(_ int, e xml.StartElement) error { return value(e) })
+			return err
+		case "string", "true", "false":
+			return d.DecodeElement(&s, &e)
+		case "integer":
+			var n int
+			return d.DecodeElement(&n, &e)
+		}
+		return fmt.Errorf("<%s> is no value", e.Name.Local)
+	}
+	root, _, err := next()
+	if err != nil || root.Name.Local != "plist" {
+		t.Fatalf("got <%s>, %v; want <plist>", root.Name.Local, err)
+	}
+	n, err := children(func(_ int, e xml.StartElement) error { return value(e) })
+	if err != nil || n != 1 {
+		t.Errorf("got %d values in the plist, %v; want 1", n, err)
+	}
+}
+
+func TestDarwinUser(t *testing.T) {
+	var ran []string
+	i := Installer{Run: func(_ context.Context, name string, args ...string) (string, error) {
+		line := name + " " + strings.Join(args, " ")
+		ran = append(ran, line)
+		switch line {
+		case "dscl . -list /Users UniqueID":
+			return "_amavisd 83\nann 501\n_other 399\n", nil
+		case "dscl . -list /Groups PrimaryGroupID":
+			return "_other 399\n_more 398\n", nil
+		}
+		return "", nil
+	}}
+	made, err := i.EnsureUser(context.Background(), "darwin", "postrider-test", "/data")
+	if !made || err != nil {
+		t.Fatalf("got %v, %v", made, err)
+	}
+	for _, want := range []string{"dscl . -create /Groups/postrider-test PrimaryGroupID 397",
+		"dscl . -create /Users/postrider-test UniqueID 397",
+		"dscl . -create /Users/postrider-test NFSHomeDirectory /data"} {
+		if !slices.Contains(ran, want) {
+			t.Errorf("not run: %s", want)
 		}
 	}
 }

@@ -21,6 +21,7 @@ func unit(c Config) string {
 Description=Postrider mail server
 After=network-online.target nss-lookup.target time-sync.target
 Wants=network-online.target
+RequiresMountsFor=` + strings.TrimSpace(writes) + `
 
 [Service]
 Type=notify
@@ -109,11 +110,14 @@ func systemdQuote(s string) string {
 	return s
 }
 
-// plist is the daemon of launchd.
+// plist is the daemon of launchd. It has no UserName: macOS gives low ports to
+// everybody only where all addresses are listened on, so that the server has
+// to begin as root, bind, and become its user itself.
 func plist(c Config) string {
 	user := ""
 	if c.User != "" {
-		user = "\t<key>UserName</key>\n\t<string>" + xmlText(c.User) + "</string>\n"
+		user = "\t\t<string>--set</string>\n" +
+			"\t\t<string>server.user=" + xmlText(c.User) + "</string>\n"
 	}
 	return `<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" ` +
@@ -128,8 +132,8 @@ func plist(c Config) string {
 		<string>serve</string>
 		<string>--data</string>
 		<string>` + xmlText(c.Data) + `</string>
-	</array>
-` + user + `	<key>RunAtLoad</key>
+` + user + `	</array>
+	<key>RunAtLoad</key>
 	<true/>
 	<key>KeepAlive</key>
 	<dict>
@@ -147,6 +151,8 @@ func plist(c Config) string {
 	</dict>
 	<key>ProcessType</key>
 	<string>Interactive</string>
+	<key>StandardErrorPath</key>
+	<string>/Library/Logs/Postrider.log</string>
 </dict>
 </plist>
 `
