@@ -119,7 +119,8 @@ class Machine:
         quiet("cp", "--sparse=always", os.path.join(image, "disk"), self.disk)
 
     def start(self, drive=None):
-        """Switch it on, and wait until it has booted. Returns the seconds."""
+        """Switch it on, with another drive if one is given, and wait until it
+        has booted. Returns the seconds."""
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{guest}"
                            for guest, here in self.ports.items())
         drive = drive or ["-drive", f"file={self.disk},format=raw,if=virtio,cache=writeback"]
@@ -197,6 +198,12 @@ class Machine:
         self.ssh("systemctl reboot", patience=30)
         self.hang_up()
         self.wait_booted(not_boot=before)
+
+    def halt(self):
+        """Switch it off in good order."""
+        self.ssh("systemctl poweroff", patience=30)
+        self.process.wait(BOOT_PATIENCE_S)
+        self.hang_up()
 
     def cut(self):
         """Take the power away: nothing in the machine hears of it."""
