@@ -19,7 +19,7 @@ const targetsPerOp = 128
 
 // Deliver implements store.Store.
 func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result, error) {
-	if err := s.space.check(d.Body.Size()); err != nil {
+	if err := s.space.Check(d.Body.Size()); err != nil {
 		return nil, err
 	}
 	results := make([]store.Result, len(d.Targets))

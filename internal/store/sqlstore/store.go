@@ -30,6 +30,7 @@ import (
 	"postrider/internal/store"
 	"postrider/internal/store/commit"
 	"postrider/internal/store/hub"
+	"postrider/internal/store/room"
 	"postrider/internal/store/sqldb"
 	"postrider/internal/store/staged"
 	"postrider/internal/store/tidy"
@@ -79,7 +80,7 @@ type Store struct {
 	ids       idSource
 	directory directory
 	hub       *hub.Hub
-	space     *spaceGuard
+	space     *room.Guard
 	keeper    keeper
 	broom     *tidy.Broom
 	staged    *staged.Stage
@@ -121,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // open is Open without recovery and without goroutines.
 func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, dialect: sqldb.SQLite{}, blobs: cfg.Blobs, log: cfg.Log, now: cfg.Now,
-		fatal: cfg.Fatal, space: newSpaceGuard(filepath.Dir(cfg.Path))}
+		fatal: cfg.Fatal, space: room.New(filepath.Dir(cfg.Path))}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -153,7 +154,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 // explain says plainly that the disk is full: the engine has several names
 // for it.
 func (s *Store) explain(err error) error {
-	free, _, unknown := freeSpace(filepath.Dir(s.cfg.Path))
+	free, _, unknown := room.Free(filepath.Dir(s.cfg.Path))
 	if s.dialect.Full(err) || unknown == nil && free < minimumFree {
 		return &mail.Error{Kind: mail.Full, Text: "the disk is full: make room and start again", Err: err}
 	}

@@ -1,12 +1,12 @@
 //go:build !windows
 
-package sqlstore
+package room
 
 import "golang.org/x/sys/unix"
 
-// freeSpace tells how many bytes an ordinary user may still write to the
+// Free tells how many bytes an ordinary user may still write to the
 // file system of dir, and how large it is.
-func freeSpace(dir string) (free, total int64, err error) {
+func Free(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err

@@ -1,8 +1,10 @@
-package sqlstore
+package room
 
 import "golang.org/x/sys/windows"
 
-func freeSpace(dir string) (free, total int64, err error) {
+// Free tells how many bytes the user may still write to the volume of dir, and
+// how large it is.
+func Free(dir string) (free, total int64, err error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, 0, err

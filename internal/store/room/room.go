@@ -1,4 +1,5 @@
-package sqlstore
+// Package room refuses mail before the disk is full.
+package room
 
 import (
 	"sync/atomic"
@@ -11,23 +12,25 @@ import (
 // volume has taken: 64 MB, or a twentieth of a smaller disk.
 const maxReserve = 64 << 20
 
-// A spaceGuard refuses mail before the disk is full, since after that even
-// a deletion could not be written.
-type spaceGuard struct {
+// A Guard refuses mail before the disk is full, since after that even a
+// deletion could not be written. Its methods may be called concurrently.
+type Guard struct {
 	dir   string
 	asked atomic.Int64 // when, in nanoseconds
 	room  atomic.Int64 // bytes above the reserve then, less what came since
 }
 
-func newSpaceGuard(dir string) *spaceGuard { return &spaceGuard{dir: dir} }
+// New makes the Guard of the file system that dir lies in.
+func New(dir string) *Guard { return &Guard{dir: dir} }
 
-// check asks the file system once a second, or when what it last said is
-// nearly used up.
-func (g *spaceGuard) check(size int64) error {
+// Check says whether so many bytes may be taken: an error of kind Full if not.
+// It asks the file system once a second, or when what it last said is nearly
+// used up.
+func (g *Guard) Check(size int64) error {
 	now := time.Now().UnixNano()
 	left := g.room.Add(-size)
 	if now-g.asked.Load() > int64(time.Second) || left < maxReserve {
-		free, total, err := freeSpace(g.dir)
+		free, total, err := Free(g.dir)
 		if err != nil {
 			return nil // then the write itself will tell
 		}
