@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"postrider/internal/durable"
 	"postrider/internal/mail"
 )
 
@@ -37,7 +38,7 @@ type Config struct {
 	Data    string // absolute path of the data directory
 	User    string // whom it runs as; unused on Windows
 	// Writes are directories outside the data directory that it writes too:
-	// volumes on other disks, logs. Absolute paths; only systemd wants them.
+	// volumes on other disks, logs. Absolute paths; unused on macOS.
 	Writes []string
 }
 
@@ -125,7 +126,7 @@ func (i Installer) Install(ctx context.Context, m Manager, c Config) (start stri
 			return "", err
 		}
 		// A machine that loses power now has the service at its next boot.
-		err := syncDir(i.Root + wantsDir)
+		err := durable.SyncDir(i.Root + wantsDir)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil // enabled in another way
 		}
@@ -144,7 +145,7 @@ func (i Installer) Install(ctx context.Context, m Manager, c Config) (start stri
 
 const unitName = Name + ".service"
 
-// Who may use the data directory on Windows, and how: everything, also what
+// Who may use the directories on Windows, and how: everything, also what
 // is made in it later.
 const (
 	sidLocalService   = "S-1-5-19"
@@ -154,16 +155,18 @@ const (
 )
 
 // installWindows makes the service anew, because sc.exe knows no replacing,
-// and makes the data directory private to it and the administrators.
+// and makes its directories private to it and the administrators.
 func (i Installer) installWindows(ctx context.Context, c Config) error {
 	if there, _ := i.Installed(ctx, Windows); there {
 		if err := i.Uninstall(ctx, Windows); err != nil {
 			return err
 		}
 	}
-	if _, err := i.run(ctx, "icacls.exe", c.Data, "/inheritance:r", "/grant:r",
-		"*"+sidLocalService+full, "*"+sidSystem+full, "*"+sidAdministrators+full); err != nil {
-		return err
+	for _, dir := range append([]string{c.Data}, c.Writes...) {
+		if _, err := i.run(ctx, "icacls.exe", dir, "/inheritance:r", "/grant:r",
+			"*"+sidLocalService+full, "*"+sidSystem+full, "*"+sidAdministrators+full); err != nil {
+			return err
+		}
 	}
 	line := windowsQuote(c.Program) + " serve --data " + windowsQuote(c.Data)
 	if _, err := i.run(ctx, "sc.exe", "create", Name, "binPath=", line, "start=", "auto",
@@ -218,40 +221,9 @@ func (i Installer) write(m Manager, c Config) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// Managers read a half-written file only after daemon-reload, which
-	// comes later; a rename keeps the old file if the disk is full.
-	part := path + ".new"
-	if err := writeSynced(part, content); err != nil {
-		os.Remove(part)
-		return denied(err)
-	}
-	if err := os.Rename(part, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// writeSynced writes a file that is on the disk before it gets its name: after
-// a power cut systemd takes an empty unit for one that is forbidden.
-func writeSynced(path, content string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	// It is on the disk before it has its name: after a power cut systemd would
+	// take an empty unit for one that is forbidden.
+	return denied(durable.WriteFile(path, 0o644, durable.Bytes([]byte(content))))
 }
 
 // denied explains the usual reason.

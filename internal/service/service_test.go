@@ -247,12 +247,16 @@ func TestInstallAndUninstall(t *testing.T) {
 func TestInstallWindows(t *testing.T) {
 	var ran []string
 	i := recorder(t, &ran, "sc.exe query") // it is not there yet
-	if _, err := i.Install(context.Background(), Windows, testConfig); err != nil {
+	c := testConfig
+	c.Writes = []string{"/volume"}
+	if _, err := i.Install(context.Background(), Windows, c); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"sc.exe query postrider",
 		"icacls.exe /var/lib/postrider /inheritance:r /grant:r *S-1-5-19:(OI)(CI)F " +
+			"*S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F",
+		"icacls.exe /volume /inheritance:r /grant:r *S-1-5-19:(OI)(CI)F " +
 			"*S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F",
 		`sc.exe create postrider binPath= "/usr/local/bin/postrider" serve --data ` +
 			`"/var/lib/postrider" start= auto obj= NT AUTHORITY\LocalService ` +
