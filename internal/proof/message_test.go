@@ -66,6 +66,7 @@ type maker struct {
 	last  int
 	rand  *rand.Rand
 	boxes []string
+	all   bool // each message goes to all boxes
 	sizes sizes
 	limit int // messages in all; 0 is without limit
 }
@@ -83,6 +84,10 @@ func (k *maker) next() *message {
 		m.size = 2 << 20
 	case n < k.sizes.large+k.sizes.medium:
 		m.size = 100 << 10
+	}
+	if k.all {
+		m.to = k.boxes
+		return m
 	}
 	many := 1
 	if k.rand.IntN(5) == 0 {
