@@ -319,6 +319,9 @@ func (c *Control) accountSet(ctx context.Context, q AccountSetRequest) (AccountS
 			return r, err
 		}
 	}
+	if err := c.keepsPostmaster(ctx, []store.AccountWrite{w}); err != nil {
+		return r, err
+	}
 	if err := c.store.WriteAccounts(ctx, []store.AccountWrite{w}); err != nil {
 		return r, err
 	}
@@ -438,6 +441,9 @@ func (c *Control) accountRemove(ctx context.Context, q AddressRequest) (AccountR
 		return r, err
 	}
 	w := store.AccountWrite{Account: *a, Remove: true}
+	if err := c.keepsPostmaster(ctx, []store.AccountWrite{w}); err != nil {
+		return r, err
+	}
 	if err := c.store.WriteAccounts(ctx, []store.AccountWrite{w}); err != nil {
 		return r, err
 	}

@@ -85,6 +85,9 @@ func (c *Control) accountImport(ctx context.Context, q AccountImportRequest, p s
 	if err := c.stillTrue(ctx, plan); err != nil {
 		return none, err
 	}
+	if err := c.keepsPostmaster(ctx, plan.writes); err != nil {
+		return none, err
+	}
 	p("writing accounts", 0, int64(len(plan.writes)))
 	if err := c.store.WriteAccounts(ctx, plan.writes); err != nil {
 		return none, err

@@ -21,6 +21,8 @@ type Store interface {
 	Account(ctx context.Context, a mail.Address) (*store.Account, error)
 	IsLocal(ctx context.Context, domain string) (bool, error)
 	MainDomain(ctx context.Context) (string, error)
+	Domains(ctx context.Context) ([]store.Domain, error)
+	Accounts(ctx context.Context, domain, after string, limit int) ([]store.Account, error)
 	Usage(ctx context.Context, id mail.AccountID) (store.Usage, error)
 	Deliver(ctx context.Context, d *store.Delivery) ([]store.Result, error)
 	WriteTrace(t *store.Trace)

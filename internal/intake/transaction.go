@@ -121,7 +121,7 @@ func (t *transaction) route(ctx context.Context, to mail.Address) (*store.Accoun
 	case !local:
 		return nil, mail.NewReply(550, "5.7.1", "relaying denied: "+to.Domain+" is not served here")
 	}
-	a, err := t.h.cfg.Store.Account(ctx, addr)
+	a, err := t.h.account(ctx, addr)
 	switch {
 	case mail.KindOf(err) == mail.NotFound && strings.ContainsAny(to.Local, "%!@"):
 		return nil, mail.NewReply(550, "5.7.1", "relaying denied: routes in addresses lead nowhere")
