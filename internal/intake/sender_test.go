@@ -105,6 +105,26 @@ func TestLoginEnds(t *testing.T) {
 	}
 }
 
+// TestLoginEndsWithin proves the same for a transaction that is under way.
+func TestLoginEndsWithin(t *testing.T) {
+	const gone = "530 5.7.0 the login is no longer valid, authenticate again"
+	f := newFixture(t)
+	tx := f.begin(t, f.user(t, "alice@example.org"), mail.RcptParams{}, "bob@example.org")
+	a := *f.account(t, "alice@example.org")
+	a.Enabled = false
+	f.write(t, a)
+	if got := said(tx.Rcpt(t.Context(), addr("carol@example.org"), mail.RcptParams{})); got != gone {
+		t.Errorf("RCPT: got %s, want %s", got, gone)
+	}
+	_, err := tx.Commit(t.Context())
+	if got := said(err); got != gone {
+		t.Errorf("the message: got %s, want %s", got, gone)
+	}
+	if n := len(f.mails(t, "bob@example.org")); n != 0 {
+		t.Errorf("got %d messages, want none", n)
+	}
+}
+
 func TestSenderTrouble(t *testing.T) {
 	f, s := newTrapped(t)
 	v := f.user(t, "alice@example.org")

@@ -55,7 +55,11 @@ const (
 
 // Rcpt implements Transaction.
 func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptParams) error {
-	a, r := t.route(ctx, to)
+	var a *store.Account
+	r := t.h.judgeUser(ctx, &t.v)
+	if r == nil {
+		a, r = t.route(ctx, to)
+	}
 	text := to.String()
 	if r != nil {
 		if t.h.refused(ctx, &t.v, "recipient refused", text, r) {
@@ -264,10 +268,13 @@ func (t *transaction) commit(ctx context.Context) (_ *Receipt, told bool, _ *mai
 		}
 		t.parsed = m
 	}
-	if r := t.judge(t.parsed); r != nil {
+	if r := t.judge(ctx, t.parsed); r != nil {
 		return nil, false, r
 	}
 	d := t.delivery(t.parsed)
+	if r := t.roomForAll(ctx, d); r != nil {
+		return nil, false, r
+	}
 	results, err := t.h.cfg.Store.Deliver(ctx, d)
 	if err != nil {
 		return nil, false, trouble(err)
@@ -277,7 +284,10 @@ func (t *transaction) commit(ctx context.Context) (_ *Receipt, told bool, _ *mai
 }
 
 // judge says why a message as a whole is not taken, or nil.
-func (t *transaction) judge(m *message.Message) *mail.Reply {
+func (t *transaction) judge(ctx context.Context, m *message.Message) *mail.Reply {
+	if r := t.h.judgeUser(ctx, &t.v); r != nil {
+		return r
+	}
 	// RFC 5321 section 6.3
 	if lim := t.h.cfg.Limits().Hops; lim > 0 && m.Header.CountReceived() > lim {
 		return mail.NewReply(554, "5.4.6", fmt.Sprintf(
@@ -327,14 +337,39 @@ func (t *transaction) delivery(m *message.Message) *store.Delivery {
 				Prefix: t.prefix(r, shared)})
 		}
 	}
-	// LMTP can tell who has no room. Where one answer is for all, who was
-	// accepted gets the message with the others.
+	// LMTP can tell who has no room. Where one answer is for all, there was
+	// room for everybody a moment ago, and now everybody gets it.
 	if t.v.Door != "lmtp" && len(d.Targets) > 1 {
 		for i := range d.Targets {
 			d.Targets[i].Grace = true
 		}
 	}
 	return d
+}
+
+// roomForAll refuses a message for which somebody has no room: where one
+// answer is for all, nobody gets it before all can. LMTP answers for each, and
+// the store finds out for one alone; but what is held is stored without a look.
+func (t *transaction) roomForAll(ctx context.Context, d *store.Delivery) *mail.Reply {
+	if t.v.Door == "lmtp" || len(d.Targets) == 1 && d.Hold.IsZero() {
+		return nil
+	}
+	next := 0
+	for i := range t.recipients {
+		to := &t.recipients[i]
+		if to.same != i {
+			continue
+		}
+		size := int64(len(d.Targets[next].Prefix)) + d.Body.Size()
+		next++
+		if r := t.room(ctx, to.account, size); r != nil {
+			if r.Enhanced == overQuota().Enhanced { // the others want to know whose
+				r = mail.NewReply(r.Code, r.Enhanced, "the mailbox of "+to.to+" is full")
+			}
+			return r
+		}
+	}
+	return nil
 }
 
 // receipt turns the store's results into replies. The message as a whole is

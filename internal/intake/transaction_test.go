@@ -280,7 +280,7 @@ func TestNoRecipient(t *testing.T) {
 }
 
 // LMTP answers for each recipient (RFC 2033 section 4.2); a door with one
-// answer takes the message if anybody gets it, full mailbox or not.
+// answer takes the message only if everybody has room for it.
 func TestReplies(t *testing.T) {
 	const taken, full = "250 2.1.5 delivered", "452 4.2.2 the mailbox is full"
 	big := letter + strings.Repeat("x", 998) + "\r\n"
@@ -292,8 +292,8 @@ func TestReplies(t *testing.T) {
 		{"LMTP, one full", "lmtp", []string{"small@example.org", "bob@example.org",
 			"SMALL@example.org"}, []string{full, taken, full}},
 		{"LMTP, all full", "lmtp", []string{"small@example.org"}, []string{full}},
-		{"SMTP, grace among several", "smtp", []string{"small@example.org", "bob@example.org"},
-			[]string{taken, taken}},
+		{"SMTP, one full among several", "smtp", []string{"bob@example.org", "small@example.org"},
+			[]string{"452 4.2.2 the mailbox of small@example.org is full"}},
 		{"SMTP, no grace for one", "smtp", []string{"small@example.org"}, []string{full}},
 		{"SMTP, no grace for one named twice", "smtp",
 			[]string{"small@example.org", "small@example.org"}, []string{full}},
@@ -302,7 +302,11 @@ func TestReplies(t *testing.T) {
 			f := newFixture(t)
 			v := stranger()
 			v.Door = test.door
+			before := len(f.mails(t, "bob@example.org"))
 			r, err := f.send(t, v, "x@example.net", big, test.to...)
+			if n := len(f.mails(t, "bob@example.org")); err != nil && n != before {
+				t.Errorf("bob got %d messages of one that was refused", n-before)
+			}
 			var got []string
 			if err != nil {
 				got = []string{said(err)}

@@ -88,7 +88,11 @@ func (s *session) rcpt(ctx context.Context, args []byte) *mail.Reply {
 		return s.refused(ctx, "recipient refused", args, replyTooMany)
 	}
 	if err := s.tx.Rcpt(ctx, to, params); err != nil {
-		return s.refusal(err)
+		r := s.refusal(err)
+		if r.Code == codeLogin { // it was the transaction of a user who is gone
+			s.forget()
+		}
+		return r
 	}
 	s.rcpts++
 	s.phase = recipients

@@ -122,6 +122,8 @@ func (t *fakeTx) Rcpt(_ context.Context, to mail.Address, p mail.RcptParams) err
 		return mail.NewReply(550, "5.1.1", "no such user")
 	case "busy":
 		return mail.NewReply(450, "4.2.1", "try again later")
+	case "gone":
+		return mail.NewReply(530, "5.7.0", "authenticate again")
 	case "closed":
 		return mail.NewReply(421, "4.3.2", "the hall is closed")
 	}
@@ -165,6 +167,8 @@ func (t *fakeTx) Commit(context.Context) (*intake.Receipt, error) {
 	switch {
 	case t.fail != nil:
 		return nil, t.fail
+	case t.has("goneatend"):
+		return nil, mail.NewReply(530, "5.7.0", "authenticate again")
 	case t.has("virus"):
 		return nil, mail.NewReply(554, "5.7.1", "content refused")
 	}

@@ -210,10 +210,14 @@ func (s *session) write(r *mail.Reply) {
 	}
 }
 
-// refusal makes a reply of an error of the hall, which is one mostly.
+// refusal makes a reply of an error of the hall, which is one mostly. When the
+// hall does not know the login any more (530), AUTH is possible again.
 func (s *session) refusal(err error) *mail.Reply {
 	r, ok := errors.AsType[*mail.Reply](err)
 	if ok && r.Code >= 400 && r.Code <= 599 {
+		if r.Code == codeLogin {
+			s.logout()
+		}
 		return r
 	}
 	s.log().Error("unexpected error", s.attrs(slog.String("error", err.Error()))...)
@@ -223,6 +227,9 @@ func (s *session) refusal(err error) *mail.Reply {
 	}
 	return &s.reply
 }
+
+// codeLogin is RFC 4954 section 6: authentication required.
+const codeLogin = 530
 
 // forget ends the mail transaction, if there is one (RFC 5321 section 4.1.4).
 func (s *session) forget() {
