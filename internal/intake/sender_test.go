@@ -138,7 +138,7 @@ func TestSenderTrouble(t *testing.T) {
 	}
 }
 
-// The From field of who is logged in must be their own.
+// The author's fields of who is logged in must be their own.
 func TestAuthor(t *testing.T) {
 	f := newFixture(t)
 	const refused = "550 5.7.1 alice@example.org may not write as bob@example.org (the From field)"
@@ -150,6 +150,19 @@ func TestAuthor(t *testing.T) {
 		{"another's after the own", "From: alice@example.org, bob@example.org\r\n", refused},
 		{"a second field", "From: alice@example.org\r\nX: y\r\nfrom:bob@example.org\r\n", refused},
 		{"folded", "From: Bob\r\n <bob@example.org>\r\n", refused},
+		{"an empty field", "From:\r\n", "550 5.7.1 the From field names nobody, not alice@example.org"},
+		{"an empty group", "From: us:;\r\n",
+			"550 5.7.1 the From field names nobody, not alice@example.org"},
+		{"own in the others", "Sender: alice@example.org\r\nResent-From: ALICE@example.org\r\n" +
+			"From: alice@example.org\r\nResent-Sender: Alice <alice@example.org>\r\n", "ok"},
+		{"another's Sender", "From: alice@example.org\r\nSender: bob@example.org\r\n",
+			strings.Replace(refused, "From", "Sender", 1)},
+		{"another's Resent-From", "From: alice@example.org\r\nresent-from: bob@example.org\r\n",
+			strings.Replace(refused, "From", "Resent-From", 1)},
+		{"another's Resent-Sender", "From: alice@example.org\r\nResent-Sender: bob@example.org\r\n",
+			strings.Replace(refused, "From", "Resent-Sender", 1)},
+		{"another's Sender and no From", "Sender: bob@example.org\r\n",
+			strings.Replace(refused, "From", "Sender", 1)},
 		{"in a group", "From: us: bob@example.org;\r\n", refused},
 		{"after a header too large", strings.Repeat("X: "+strings.Repeat("y", 70)+"\r\n", 1100) +
 			"From: bob@example.org\r\n", "554 5.6.0 the header is too large"},

@@ -11,8 +11,8 @@ import (
 const maxHelo = 255
 
 // stamp appends the fields that all prefixes of a message share (RFC 5321
-// section 4.4). A submission without Date or Message-ID gets them (RFC 6409
-// section 8); the message itself is never changed.
+// section 4.4). A submission without From, Date or Message-ID gets them (RFC
+// 6409 section 8); the message itself is never changed.
 func (t *transaction) stamp(b []byte, m *message.Message, now time.Time) []byte {
 	b = append(b, "Received: from "...)
 	b = append(b, clip(t.v.Helo)...)
@@ -56,6 +56,11 @@ func (t *transaction) stamp(b []byte, m *message.Message, now time.Time) []byte 
 }
 
 func (t *transaction) complete(b []byte, m *message.Message, host string, now time.Time) []byte {
+	if !m.Header.Has("From") {
+		b = append(b, "From: "...)
+		b = append(b, t.v.User.Address.String()...)
+		b = append(b, "\r\n"...)
+	}
 	if !m.Header.Has("Date") {
 		b = append(b, "Date: "...)
 		b = now.AppendFormat(b, time.RFC1123Z)

@@ -296,8 +296,13 @@ func (t *transaction) judge(ctx context.Context, m *message.Message) *mail.Reply
 	return t.judgeAuthor(m)
 }
 
-// judgeAuthor holds the From field of an authenticated sender to its own
-// addresses, so that nobody writes in a colleague's name.
+// authorFields name who wrote or passed on a message (RFC 5322 sections 3.6.2
+// and 3.6.6).
+var authorFields = [...]string{"From", "Sender", "Resent-From", "Resent-Sender"}
+
+// judgeAuthor holds these fields of an authenticated sender to its own
+// address, so that nobody writes in a colleague's name. A message without a
+// From field gets one (stamp).
 func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 	if t.v.User == nil {
 		return nil
@@ -305,12 +310,21 @@ func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 	if m.Header.Truncated { // a From field may be in the rest
 		return mail.NewReply(554, "5.6.0", "the header is too large")
 	}
-	for _, a := range m.Header.Addresses("From") {
-		if a.Mark != message.Mailbox || a.Mail().Key() == t.v.User.Address.Key() {
-			continue
+	own := t.v.User.Address
+	for _, field := range authorFields {
+		named := false
+		for _, a := range m.Header.Addresses(field) {
+			if a.Mark != message.Mailbox {
+				continue
+			}
+			if named = true; a.Mail().Key() != own.Key() {
+				return mail.NewReply(550, "5.7.1", fmt.Sprintf("%s may not write as %s (the %s field)",
+					own, a.Mail(), field))
+			}
 		}
-		return mail.NewReply(550, "5.7.1", fmt.Sprintf("%s may not write as %s (the From field)",
-			t.v.User.Address, a.Mail()))
+		if field == "From" && !named && m.Header.Has(field) {
+			return mail.NewReply(550, "5.7.1", fmt.Sprintf("the From field names nobody, not %s", own))
+		}
 	}
 	return nil
 }

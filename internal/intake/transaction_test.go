@@ -132,13 +132,17 @@ func TestCompletion(t *testing.T) {
 	f := newFixture(t)
 	const date = "Date: Wed, 04 Mar 2026 12:00:00 +0100\r\n"
 	const id = "Message-ID: <ID@mx.example.org>\r\n"
+	const author = "From: alice@example.org\r\n"
 	for _, test := range []struct{ name, user, body, want string }{
-		{"both missing", "alice@example.org", "Subject: x\r\n\r\nHi\r\n", date + id},
-		{"no date", "alice@example.org", "message-id: <1@x>\r\n\r\nHi\r\n", date},
-		{"no id", "alice@example.org", "DATE: today\r\n\r\nHi\r\n", id},
+		{"all missing", "alice@example.org", "Subject: x\r\n\r\nHi\r\n", author + date + id},
+		{"no date", "alice@example.org", author + "message-id: <1@x>\r\n\r\nHi\r\n", date},
+		{"no id", "alice@example.org", "from: alice@example.org\r\nDATE: today\r\n\r\nHi\r\n", id},
+		{"no author", "alice@example.org", "message-id: <1@x>\r\nDate: today\r\n\r\nHi\r\n", author},
+		{"an author behind a byte order mark", "alice@example.org",
+			"\ufeffFrom: bob@example.org\r\nmessage-id: <1@x>\r\nDate: today\r\n\r\n", author},
 		{"nothing missing", "alice@example.org", letter, ""},
-		{"no header at all", "alice@example.org", "\r\nHi\r\n", date + id},
-		{"empty message", "alice@example.org", "", date + id},
+		{"no header at all", "alice@example.org", "\r\nHi\r\n", author + date + id},
+		{"empty message", "alice@example.org", "", author + date + id},
 		{"stranger", "", "Subject: x\r\n\r\nHi\r\n", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
