@@ -24,7 +24,8 @@ type audit struct {
 	old      int64 // emails that were there when the check began
 	problems []store.Problem
 	wrong    []func(*commit.Tx) error // mend the problems
-	modseqs  mail.ModSeq
+	modseqs  mail.ModSeq              // the highest of its rows
+	modseq   mail.ModSeq              // that the account itself has
 }
 
 // references are how many entries an email says it has, and has.
@@ -46,14 +47,9 @@ func (a *audit) note(mend func(*commit.Tx) error, part, format string, args ...a
 }
 
 func (k *checker) account(id mail.AccountID) error {
-	x, err := k.cfg.Read.BeginTx(k.ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	a, err := k.audit(x, id)
-	x.Rollback()
-	if err == nil && len(a.wrong) > 0 && k.repair {
-		a, err = k.mend(id)
+	a, err := k.look(id)
+	if err == nil && k.repair {
+		err = k.mend(a)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // removed since it was listed
@@ -68,14 +64,83 @@ func (k *checker) account(id mail.AccountID) error {
 	return nil
 }
 
-// mend audits an account once more where nothing can change meanwhile, and
-// mends what it finds: what was counted a moment ago may be wrong by now.
-func (k *checker) mend(id mail.AccountID) (a *audit, err error) {
-	err = k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) (err error) {
+// look audits an account as it is at one moment, and holds nobody up.
+func (k *checker) look(id mail.AccountID) (*audit, error) {
+	x, err := k.cfg.Read.BeginTx(k.ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer x.Rollback()
+	return k.audit(x, id)
+}
+
+const (
+	// mendStep is how much one operation mends.
+	mendStep = 100
+	// mendTries is how often an account is audited again because its mail
+	// has changed meanwhile.
+	mendTries = 3
+)
+
+// mend mends what an audit has found, in steps. Every change of mail raises
+// the account's ModSeq: what was counted before is worth nothing then.
+func (k *checker) mend(a *audit) (err error) {
+	for try := 0; len(a.wrong) > 0; try++ {
+		if try == mendTries {
+			return k.mendAtOnce(a.id)
+		}
+		same := true
+		for len(a.wrong) > 0 && same {
+			n := min(len(a.wrong), mendStep)
+			if same, err = k.mendSome(a, a.wrong[:n]); err != nil {
+				return err
+			}
+			a.wrong = a.wrong[n:]
+		}
+		if same {
+			return nil
+		}
+		if a, err = k.look(a.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mendSome mends a part of what an audit has found, if the account is still
+// the same.
+func (k *checker) mendSome(a *audit, some []func(*commit.Tx) error) (same bool, err error) {
+	err = k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+		same = false
 		if err := k.cfg.Write(); err != nil {
 			return err
 		}
-		if a, err = k.audit(t.Conn(), id); err != nil {
+		var now mail.ModSeq
+		err := t.Row(`SELECT modseq FROM drop_usage WHERE account = $1`, int64(a.id)).Scan(&now)
+		if err != nil || now != a.modseq {
+			return err
+		}
+		for _, mend := range some {
+			if err := mend(t); err != nil {
+				return err
+			}
+		}
+		k.cfg.Forget(a.id)
+		same = true
+		return nil
+	})
+	return same, err
+}
+
+// mendAtOnce audits and mends an account while nothing can change, for as
+// long as that takes.
+func (k *checker) mendAtOnce(id mail.AccountID) error {
+	return k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+		if err := k.cfg.Write(); err != nil {
+			return err
+		}
+		a, err := k.audit(t.Conn(), id)
+		if err != nil {
 			return err
 		}
 		for _, mend := range a.wrong {
@@ -86,7 +151,6 @@ func (k *checker) mend(id mail.AccountID) (a *audit, err error) {
 		k.cfg.Forget(id)
 		return nil
 	})
-	return a, err
 }
 
 func (k *checker) audit(x auditor, id mail.AccountID) (*audit, error) {
@@ -112,6 +176,7 @@ func (k *checker) audit(x auditor, id mail.AccountID) (*audit, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.modseq = have.ModSeq
 	a.usage.ModSeq = max(have.ModSeq, a.modseqs)
 	if want := a.usage; have != want {
 		a.note(func(t *commit.Tx) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -171,45 +172,48 @@ func (k *checker) unlisted() error {
 	return nil
 }
 
+// unlistedOf removes what no mailbox has. That stays true once seen: a
+// message gets its first entry together with its row.
 func (k *checker) unlistedOf(id mail.AccountID) error {
 	type stray struct{ email, blob int64 }
+	rows, err := k.cfg.Read.QueryContext(k.ctx, `SELECT id, blob FROM email WHERE account = $1
+		AND id NOT IN (SELECT email FROM entry WHERE account = $1)`, int64(id))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
 	var list []stray
-	read := func(x auditor) error {
-		list = nil
-		rows, err := x.QueryContext(k.ctx, `SELECT id, blob FROM email WHERE account = $1
-			AND id NOT IN (SELECT email FROM entry WHERE account = $1)`, int64(id))
+	for rows.Next() {
+		var s stray
+		if err := rows.Scan(&s.email, &s.blob); err != nil {
+			return err
+		}
+		list = append(list, s)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close()
+	for some := range slices.Chunk(list, mendStep) {
+		if k.repair {
+			err = k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
+				for _, s := range some {
+					if err := tidy.DropEmail(t, id, s.email, s.blob); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var s stray
-			if err := rows.Scan(&s.email, &s.blob); err != nil {
-				return err
-			}
-			list = append(list, s)
+		for _, s := range some {
+			k.found(k.repair, fmt.Sprintf("account %d email %s", id, mail.EmailID(s.email)),
+				"no mailbox has the message")
 		}
-		return rows.Err()
 	}
-	err := read(k.cfg.Read)
-	if err == nil && len(list) > 0 && k.repair {
-		err = k.cfg.Committer.Do(commit.InDatabase, true, func(t *commit.Tx) error {
-			if err := read(t.Conn()); err != nil {
-				return err
-			}
-			for _, s := range list {
-				if err := tidy.DropEmail(t, id, s.email, s.blob); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	for _, s := range list {
-		k.found(k.repair, fmt.Sprintf("account %d email %s", id, mail.EmailID(s.email)),
-			"no mailbox has the message")
-	}
-	return err
+	return nil
 }
 
 // strays finds messages of accounts that are neither there nor being purged.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -200,3 +201,44 @@ func TestPrivate(t *testing.T) {
 }
 
 var _ store.Store = (*Store)(nil)
+
+// TestRepairInSteps has more to mend in an account than one operation does.
+func TestRepairInSteps(t *testing.T) {
+	s := openTest(t, t.TempDir(), func(c *Config) { c.Quiet = true })
+	defer s.Close()
+	ctx := context.Background()
+	ids := addUsers(t, s, 2)
+	const n = 250
+	var group sync.WaitGroup
+	for range 10 {
+		group.Go(func() {
+			for range n / 10 {
+				if _, err := deliver(s, []byte("x"), ids...); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	err := s.do(commit.InDatabase, false, func(t *tx) error {
+		if err := t.Exec(`UPDATE entry SET size = size + 1 WHERE account = $1`, ids[0]); err != nil {
+			return err
+		}
+		if err := t.Exec(`UPDATE mailbox SET unseen = 7 WHERE account = $1`, ids[0]); err != nil {
+			return err
+		}
+		return t.Exec(`DELETE FROM entry WHERE account = $1`, ids[1])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := s.Check(ctx, true, nil)
+	if err != nil || len(problems) != 2*n+3 {
+		t.Errorf("%d problems, %v; want %d", len(problems), err, 2*n+3)
+	}
+	storetest.Clean(t, s)
+	if r, err := deliver(s, []byte("y"), ids...); err != nil || r[0].UID != n+1 || r[1].UID != n+1 {
+		t.Errorf("the next message: got %+v, %v; want UID %d", r, err, n+1)
+	}
+	storetest.Clean(t, s)
+}

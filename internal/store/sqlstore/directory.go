@@ -254,19 +254,25 @@ func (s *Store) AddDomain(_ context.Context, d store.Domain) error {
 }
 
 // RemoveDomain implements store.Store.
-func (s *Store) RemoveDomain(_ context.Context, name string) error {
+func (s *Store) RemoveDomain(ctx context.Context, name string) error {
+	var accounts, some int // all are counted for the text only, by a reader
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM account WHERE domain = $1`, name).
+		Scan(&accounts)
+	if err != nil {
+		return err
+	}
 	return s.change(func(t *tx) error {
 		if err := staged.Idle(t.Tx); err != nil {
 			return err
 		}
-		var accounts int
-		err := t.Row(`SELECT count(*) FROM account WHERE domain = $1`, name).Scan(&accounts)
+		err := t.Row(`SELECT count(*) FROM (SELECT 1 FROM account WHERE domain = $1 LIMIT 1) AS one`,
+			name).Scan(&some)
 		if err != nil {
 			return err
 		}
-		if accounts > 0 {
-			return mail.Errorf(mail.Conflict, fmt.Sprintf(
-				"the domain %s still has accounts (%d): remove them first", name, accounts))
+		if some > 0 {
+			return mail.Errorf(mail.Conflict, fmt.Sprintf("the domain %s still has accounts (%d):"+
+				" remove them first", name, max(accounts, some)))
 		}
 		n, err := t.Changed(`DELETE FROM domain WHERE name = $1`, name)
 		if err == nil && n == 0 {

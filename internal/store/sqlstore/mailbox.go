@@ -190,7 +190,7 @@ func (m *messageReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // expungeStep is how many entries one operation of Expunge removes.
-const expungeStep = 100
+const expungeStep = 50
 
 // Expunge implements store.Store.
 func (s *Store) Expunge(_ context.Context, a mail.AccountID, id mail.MailboxID,

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -254,6 +256,57 @@ func TestSweep(t *testing.T) {
 	}
 	tidy(5)
 	storetest.Clean(t, s)
+}
+
+// TestSweepKeepsYoung leaves a body alone for OrphanKeep, also between older
+// ones that go.
+func TestSweepKeepsYoung(t *testing.T) {
+	now := time.Now()
+	s := openTest(t, t.TempDir(), func(c *Config) {
+		c.Quiet, c.OrphanKeep, c.Now = true, time.Hour, func() time.Time { return now }
+	})
+	defer s.Close()
+	ctx := context.Background()
+	ids := addUsers(t, s, 1)
+	var group sync.WaitGroup
+	for range 10 {
+		group.Go(func() {
+			for range 25 {
+				if _, err := deliver(s, []byte("x"), ids[0]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	var old, young []mail.UID
+	for i := range 250 {
+		if i%2 == 0 {
+			old = append(old, mail.UID(i+1))
+		} else if i%4 == 1 {
+			young = append(young, mail.UID(i+1))
+		}
+	}
+	want := func(blobs, orphans int) {
+		t.Helper()
+		if err := s.Tidy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var b, o int
+		s.read.QueryRow(`SELECT count(*), (SELECT count(*) FROM orphan) FROM blob`).Scan(&b, &o)
+		if b != blobs || o != orphans {
+			t.Errorf("%d bodies, %d orphans; want %d, %d", b, o, blobs, orphans)
+		}
+	}
+	for _, uids := range [][]mail.UID{old, young} {
+		if err := s.Expunge(ctx, ids[0], store.Inbox, uids); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(40 * time.Minute)
+	}
+	want(250-len(old), len(young))
+	now = now.Add(40 * time.Minute)
+	want(250-len(old)-len(young), 0)
 }
 
 // TestCompact removes volumes that are mostly dead: what lives is moved and

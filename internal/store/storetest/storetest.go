@@ -419,7 +419,15 @@ func traces(t *T) {
 			t.Errorf("traces %+v: got %q, want %q", c.q, got, c.want)
 		}
 	}
-	found, err := t.Traces(t.ctx, store.TraceQuery{ID: "t1"})
+	for range 3 { // of mail to very many
+		t.WriteTrace(&store.Trace{ID: "t3", Time: time.Now(), Helo: strings.Repeat("x", 1<<20)})
+	}
+	found, err := t.Traces(t.ctx, store.TraceQuery{ID: "t3"})
+	t.ok(err)
+	if len(found) != 3 {
+		t.Errorf("%d large traces, want 3", len(found))
+	}
+	found, err = t.Traces(t.ctx, store.TraceQuery{ID: "t1"})
 	t.ok(err)
 	if f := found[0]; f.EnvelopeID != "e1" || f.Return != "HDRS" || !f.RequireTLS ||
 		f.Recipients[0].Notify != "NEVER" || f.Recipients[0].Original != "rfc822;a@b" {
