@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"postrider/internal/auth"
@@ -107,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (e *Engine, err error) {
 	}
 	if e.Volumes, err = volume.Open(volume.Config{
 		Dirs:   e.volumeDirs(),
+		After:  sqlstore.LastVolume(ctx, cfg.Dir.Database()),
 		Size:   e.Settings.Current().Size(settings.StoreVolumeSize),
 		Memory: e.Settings.Current().Size(settings.StoreMemory),
 		Log:    cfg.Log,
@@ -179,6 +181,13 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		Quiet:         e.cfg.Quiet,
 	}
 	e.Store, err = sqlstore.Open(ctx, cfg)
+	if errors.Is(err, sqlstore.ErrAbsent) {
+		if err = e.absent(err); e.cfg.Repair {
+			e.problem(err.Error()+": their messages are lost", cfg.Path, true)
+			cfg.AcceptAbsent = true
+			e.Store, err = sqlstore.Open(ctx, cfg)
+		}
+	}
 	if err == nil || !e.cfg.Repair || !unusable(err) {
 		return err
 	}
@@ -210,6 +219,35 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 	e.Store, err = sqlstore.Open(ctx, cfg)
 	return err
 }
+
+// absent explains that volumes are missing.
+func (e *Engine) absent(err error) error {
+	var suspects []string
+	list := e.volumeDirs()
+	for i, dir := range e.Volumes.Former() {
+		suspects = append(suspects, fmt.Sprintf("%s was number %d of the list and is not in it", dir,
+			len(list)+i))
+	}
+	full := make([]bool, len(list))
+	for _, v := range e.Volumes.Volumes() {
+		full[v.Group] = full[v.Group] || v.Size > emptyVolume
+	}
+	for i, dir := range list {
+		if !full[i] {
+			suspects = append(suspects, dir+" is empty")
+		}
+	}
+	hint := ""
+	if len(suspects) > 0 {
+		hint = ": " + strings.Join(suspects, "; ")
+	}
+	return &mail.Error{Kind: mail.Damaged, Err: err, Text: "store.volumes lacks a directory, or a " +
+		"disk is not mounted" + hint + ". Bring it back; if it is lost, run \"postrider check " +
+		"--repair\", which goes on without its messages"}
+}
+
+// emptyVolume is the size in bytes of a volume without messages.
+const emptyVolume = 4096
 
 // What SQLite says of a file that it cannot use; the primary result codes of
 // sqlite.org/rescode.html.

@@ -254,8 +254,8 @@ func TestForeignFiles(t *testing.T) {
 		t.Errorf("got volume %d, want 5", loc.Volume)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 5 {
-		t.Errorf("got %v, %v, want the four foreign files and a volume", entries, err)
+	if err != nil || len(entries) != 6 {
+		t.Errorf("got %v, %v, want the four foreign files, a volume and the order", entries, err)
 	}
 }
 

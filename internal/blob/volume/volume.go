@@ -91,6 +91,7 @@ import (
 // Config says where the volumes are and how much they may take.
 type Config struct {
 	Dirs    []string     // Dirs[i] is group i; made when missing
+	After   int64        // no new volume has this number or one below
 	Size    int64        // bytes at which a volume is sealed; 0 is 256 MB
 	Memory  int64        // bytes for the drafts of all sessions; 0 is 64 MB
 	Handles int          // files kept open beside those in use; 0 is 256
@@ -122,6 +123,8 @@ type Store struct {
 	files map[int64]*file
 	last  int64 // highest number ever used
 
+	former []string // written by Open only
+
 	cutMu sync.Mutex
 	cuts  []cut // to be written with the next batch
 }
@@ -144,12 +147,14 @@ type group struct {
 var _ blob.Store = (*Store)(nil)
 
 // Open opens the volumes in the directories, which it makes if they are
-// missing, and cuts off what a crash left incomplete.
+// missing, and cuts off what a crash left incomplete. Kind Conflict: the
+// directories are in another order than before.
 func Open(c Config) (*Store, error) {
 	if len(c.Dirs) == 0 {
 		return nil, mail.Errorf(mail.Invalid, "no directory for volumes is given")
 	}
-	s := &Store{fs: c.FS, size: c.Size, log: c.Log, report: c.Damage, files: map[int64]*file{}}
+	s := &Store{fs: c.FS, size: c.Size, log: c.Log, report: c.Damage, files: map[int64]*file{},
+		last: c.After}
 	if s.fs == nil {
 		s.fs = vfs.OS{}
 	}
@@ -175,6 +180,10 @@ func Open(c Config) (*Store, error) {
 			_ = s.Close()
 			return nil, err
 		}
+	}
+	if err := s.keepOrder(); err != nil {
+		_ = s.Close()
+		return nil, err
 	}
 	for _, g := range s.groups {
 		if err := s.resume(g); err != nil {

@@ -91,6 +91,10 @@ func (s *Store) recover(ctx context.Context) error {
 	// known to be durable, so that the volumes can tell an older one.
 	err = s.takeIn(ctx, r, true)
 	if err == nil {
+		// What an older database had may have been removed since.
+		err = s.absent(ctx, s.cfg.AcceptAbsent || restored || r.durable > have)
+	}
+	if err == nil {
 		err = s.finishPromised(ctx)
 	}
 	s.unowned = r.unowned

@@ -52,6 +52,9 @@ type Config struct {
 	// snapshot, after taking in what they have more; every mailbox gets a
 	// new UIDVALIDITY.
 	AcceptRestore bool
+	// AcceptAbsent serves a database whose volumes are not all there: their
+	// messages are lost.
+	AcceptAbsent bool
 	// TraceKeep is how long traces are kept; 0 is for ever.
 	TraceKeep func() time.Duration
 	// TraceMax is how many bytes of traces are kept; 0 is no limit.
@@ -105,7 +108,8 @@ const (
 // Open opens the database, brings its schema up to date, takes in what the
 // volumes have and it has not, and begins to serve. Kind Conflict: the
 // schema is newer than this program. Kind Damaged: the database is older
-// than its volumes or the snapshot.
+// than its volumes or the snapshot, or volumes with mail are missing (then
+// with ErrAbsent).
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
