@@ -26,6 +26,8 @@ import (
 	"postrider/internal/seal"
 	"postrider/internal/settings"
 	"postrider/internal/store"
+	"postrider/internal/store/audit"
+	"postrider/internal/store/sqldb"
 	"postrider/internal/store/sqlstore"
 )
 
@@ -108,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (e *Engine, err error) {
 	}
 	if e.Volumes, err = volume.Open(volume.Config{
 		Dirs:   e.volumeDirs(),
-		After:  sqlstore.LastVolume(ctx, cfg.Dir.Database()),
+		After:  audit.LastVolume(ctx, sqldb.SQLite{}, cfg.Dir.Database()),
 		Size:   e.Settings.Current().Size(settings.StoreVolumeSize),
 		Memory: e.Settings.Current().Size(settings.StoreMemory),
 		Log:    cfg.Log,
@@ -181,7 +183,7 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		Quiet:         e.cfg.Quiet,
 	}
 	e.Store, err = sqlstore.Open(ctx, cfg)
-	if errors.Is(err, sqlstore.ErrAbsent) {
+	if errors.Is(err, audit.ErrAbsent) {
 		if err = e.absent(err); e.cfg.Repair {
 			e.problem(err.Error()+": their messages are lost", cfg.Path, true)
 			cfg.AcceptAbsent = true

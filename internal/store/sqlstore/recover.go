@@ -104,6 +104,19 @@ func (s *Store) recover(ctx context.Context) error {
 	return err
 }
 
+// absent proves that the volumes are there which the database knows, or gives
+// up those that are not.
+func (s *Store) absent(ctx context.Context, accept bool) error {
+	missing, err := audit.Absent(ctx, s.committer.Conn(), s.blobs)
+	if len(missing) == 0 || !accept {
+		return err
+	}
+	s.log.Error("volumes with mail are given up", "volumes", fmt.Sprint(missing))
+	return s.committer.Alone(ctx, s.committer.Batch(), s.in(func(t *tx) error {
+		return audit.GiveUp(t.Tx, missing)
+	}))
+}
+
 var errLost = mail.Errorf(mail.Damaged, "there is no database, or an empty one, beside volumes"+
 	" or a state snapshot that are not: run \"postrider check --repair\"")
 

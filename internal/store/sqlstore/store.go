@@ -109,7 +109,7 @@ const (
 // volumes have and it has not, and begins to serve. Kind Conflict: the
 // schema is newer than this program. Kind Damaged: the database is older
 // than its volumes or the snapshot, or volumes with mail are missing (then
-// with ErrAbsent).
+// with audit.ErrAbsent).
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
