@@ -52,8 +52,8 @@ type Record struct {
 	Body    Location
 }
 
-// A Batch is one group commit as the blob engine sees it; used by the
-// committer's goroutine only.
+// A Batch is one group commit as the blob engine sees it; used by one
+// goroutine at a time.
 type Batch interface {
 	// Add reserves the body's place and remembers the record. Meta and the
 	// draft must stay unchanged until Sync returns.

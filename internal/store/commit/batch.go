@@ -110,7 +110,13 @@ func (c *Committer) attempt(t *Tx, ops []*Op, full bool) (bad *Op, err error) {
 		return nil, err
 	}
 	for _, o := range ops {
-		before := t.writes
+		if o.Promise == InDatabase { // it may look at any row
+			if bad := t.runLater(); bad != nil {
+				c.rollback(t)
+				return bad, nil
+			}
+		}
+		before, later := t.writes, len(t.later)
 		o.err = o.Run(t)
 		// After some errors of its own SQLite has rolled back already, and
 		// what follows would be committed statement by statement.
@@ -118,16 +124,15 @@ func (c *Committer) attempt(t *Tx, ops []*Op, full bool) (bad *Op, err error) {
 			c.rollback(t)
 			return o, nil
 		}
+		for i := later; i < len(t.later); i++ {
+			t.later[i].op = o
+		}
 	}
-	if err := t.finish(c.batch, full); err != nil {
+	if bad, err := c.flush(t, full); bad != nil || err != nil {
 		c.rollback(t)
-		return nil, err
+		return bad, err
 	}
 	// The order that the promise rests on: volumes first, then the rows.
-	if err := t.Blobs.Sync(); err != nil {
-		c.rollback(t)
-		return nil, err
-	}
 	if err := c.plain(t.Ctx, "COMMIT"); err != nil {
 		c.rollback(t)
 		if c.cfg.Dialect.Full(err) {
@@ -142,6 +147,26 @@ func (c *Committer) attempt(t *Tx, ops []*Op, full bool) (bad *Op, err error) {
 		return nil, err
 	}
 	return nil, nil
+}
+
+// flush makes the volumes durable while it writes what is left to write: the
+// disk and the processor need not wait for each other.
+func (c *Committer) flush(t *Tx, full bool) (bad *Op, err error) {
+	flushed := make(chan error, 1)
+	go func() { flushed <- t.Blobs.Sync() }()
+	if bad = t.runLater(); bad == nil {
+		err = t.finish(c.batch, full)
+	}
+	if failed := <-flushed; failed != nil {
+		return nil, failed
+	}
+	if bad != nil || err != nil {
+		// The records are flushed, but their rows will not be there.
+		if err := t.Blobs.Revoke(); err != nil {
+			return nil, err
+		}
+	}
+	return bad, err
 }
 
 // abandon fails every operation of a batch. The volumes may hold its

@@ -131,13 +131,18 @@ func TestFailsAlone(t *testing.T) {
 		{"with a statement that is none", func(t *Tx) error {
 			return errors.Join(t.Row(`SELECT x FROM nowhere`).Scan(new(int)), broken)
 		}, 2},
+		{"in what it left for later", func(t *Tx) error {
+			t.Later(func() error { return broken })
+			return nil
+		}, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, o := started(t)
 			after := 0
 			errs := together(c, write("a"), test.bad, func(t *Tx) error {
 				t.After(func() { after++ })
-				return write("b")(t)
+				t.Later(func() error { return write("b")(t) })
+				return nil
 			})
 			if errs[0] != nil || errs[1] == nil || errs[2] != nil {
 				t.Errorf("got errors %v, want one in the middle", errs)

@@ -19,18 +19,43 @@ type Tx struct {
 	c      *Committer
 	writes int // what a rollback has to undo, in rows or in memory
 	after  []func()
+	later  []later
+}
+
+// A later is the part of an operation that can wait for the others.
+type later struct {
+	op  *Op
+	run func() error
 }
 
 func (t *Tx) reset() {
 	t.Blobs.Reset()
 	t.writes = 0
 	t.after = t.after[:0]
+	t.later = t.later[:0]
 	t.c.cfg.Owner.Begin(t)
 }
 
 // Conn is the connection of the transaction, for queries that are too rare
 // to stay prepared.
 func (t *Tx) Conn() *sql.Conn { return t.c.conn }
+
+// Later has f run when all operations of the batch have run, while the volumes
+// are flushed, or before the next operation that promises InDatabase. F may
+// write rows, but add nothing to Blobs. If it fails its operation has.
+func (t *Tx) Later(f func() error) { t.later = append(t.later, later{run: f}) }
+
+// runLater runs what was left for later and gives the operation that failed
+// in it.
+func (t *Tx) runLater() (bad *Op) {
+	for _, l := range t.later {
+		if l.op.err = l.run(); l.op.err != nil {
+			return l.op
+		}
+	}
+	t.later = t.later[:0]
+	return nil
+}
 
 // After has f run once the batch is committed, before anybody hears of it.
 func (t *Tx) After(f func()) { t.after = append(t.after, f) }

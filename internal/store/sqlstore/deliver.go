@@ -101,12 +101,15 @@ func (d *delivery) write(t *tx, m *record.Meta, promised int) error {
 		return err
 	}
 	placed := len(m.Targets) - promised
-	for i := range placed {
-		if err := t.insertTarget(m, &m.Targets[i], d.Format, d.Parsed); err != nil {
-			return err
+	t.Later(func() error {
+		for i := range placed {
+			if err := t.insertTarget(m, &m.Targets[i], d.Format, d.Parsed); err != nil {
+				return err
+			}
 		}
-	}
-	return t.insertPending(m, m.Targets[placed:], d.traceID)
+		return t.insertPending(m, m.Targets[placed:], d.traceID)
+	})
+	return nil
 }
 
 // promise draws a message's number for a target that gets it later.
