@@ -86,9 +86,9 @@ def boots(m, _):
     return f"{name}, Linux {kernel}, {version}, in {seconds:.0f} s"
 
 
-def setup(m, _):
+def setup(m, s):
     """README's way: setup example.org makes data, user and unit."""
-    with open(os.path.join(_.scratch, "postrider"), "rb") as f:
+    with open(os.path.join(s.scratch, "postrider"), "rb") as f:
         m.put(PROGRAM, f.read(), "755")
     said = m.run("cd / && postrider setup example.org")
     for part in ("This is the server of example.org now", "mail.example.org",
@@ -102,7 +102,6 @@ def setup(m, _):
     want(foreign, "", "files of others in the data directory")
     want(m.run(f"stat -c %a {DATA}/secret.key {DATA}/control.token 2>/dev/null | sort -u"), "600",
          "the mode of the secrets")
-    return ""
 
 
 def install_again(m, _):
@@ -154,16 +153,15 @@ def starts_at_boot(m, _):
     return greeting(m, 25)
 
 
-def process_status(m):
-    """/proc/PID/status of the server."""
-    pid = shown(m, "MainPID")[0]
+def process_status(m, pid):
+    """/proc/PID/status of a process."""
     return dict(line.split(":\t", 1) for line in m.run(f"cat /proc/{pid}/status").splitlines()
                 if ":\t" in line)
 
 
 def own_user(m, _):
     """It runs as its own user with CAP_NET_BIND_SERVICE and nothing else."""
-    p = process_status(m)
+    p = process_status(m, shown(m, "MainPID")[0])
     uid = m.run("id -u postrider")
     want(p["Uid"].split(), [uid] * 4, "user ids")
     want(p["Gid"].split(), [m.run("id -g postrider")] * 4, "group ids")
@@ -282,7 +280,7 @@ def confined(m, _):
         want("Needs a restart  tls.certificate" in said, True, f"asked for in {said!r}")
     finally:
         m.run("cd / && postrider settings reset tls.certificate tls.key")
-    p = process_status(m)
+    p = process_status(m, shown(m, "MainPID")[0])
     return (f"LSMs {lsm}; status says {said.splitlines()[-1]!r}; "
             f"{p['Seccomp_filters']} seccomp filters")
 
@@ -433,10 +431,7 @@ def from_root(m, s):
     try:
         m.run(f"setsid -f {PROGRAM} serve --data {DATA} </dev/null >/tmp/serve.log 2>&1")
         wait_for("the server", lambda: m.ssh("cd / && postrider status").returncode == 0)
-        pid = m.run("pgrep -x postrider") if m.ssh("command -v pgrep").returncode == 0 else m.run(
-            "grep -lx 'postrider' /proc/[0-9]*/comm | cut -d/ -f3")
-        p = dict(line.split(":\t", 1) for line in m.run(f"cat /proc/{pid}/status").splitlines()
-                 if ":\t" in line)
+        p = process_status(m, m.run("grep -lx postrider /proc/[0-9]*/comm | cut -d/ -f3"))
         want(p["Uid"].split(), [m.run("id -u postrider")] * 4, "user ids")
         want((int(p["CapEff"], 16), int(p["CapPrm"], 16)), (0, 0), "capabilities")
         send(m, s, 1)
