@@ -40,6 +40,7 @@ const (
 type Policy struct {
 	ClearText   ClearText
 	SCRAMSHA1   bool           // keep SCRAM-SHA-1 keys and offer the mechanism
+	NoBinding   bool           // offer no -PLUS mechanisms
 	SCRAMRounds int            // of new keys; 20 000 at least
 	Remember    time.Duration  // how long after its last use a password is known; 0 is not at all
 	FirstDelay  time.Duration  // of the second wrong password in a row; it doubles; 0 is none

@@ -24,8 +24,8 @@ func exporter(c *Channel) []byte {
 
 // canBind says whether a -PLUS mechanism is to be had on the channel.
 func (a *Authenticator) canBind(c *Channel) bool {
-	return a.bindingData(c, "tls-exporter") != nil ||
-		a.bindingData(c, "tls-server-end-point") != nil
+	return !a.cfg.Policy().NoBinding && (a.bindingData(c, "tls-exporter") != nil ||
+		a.bindingData(c, "tls-server-end-point") != nil)
 }
 
 // bindingData gives the data of a channel binding, nil if it is not known.

@@ -25,6 +25,8 @@ func TestMechanisms(t *testing.T) {
 			"SCRAM-SHA-256 SCRAM-SHA-1"},
 		{"TLS 1.3", Policy{}, Channel{Remote: faraway, TLS: tls13},
 			"SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"},
+		{"no binding", Policy{NoBinding: true}, Channel{Remote: faraway, TLS: tls13},
+			"SCRAM-SHA-256 PLAIN LOGIN"},
 		{"TLS 1.2", Policy{}, Channel{Remote: faraway, TLS: tls12},
 			"SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"},
 	} {

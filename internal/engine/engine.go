@@ -305,6 +305,7 @@ func (e *Engine) policy() auth.Policy {
 	return auth.Policy{
 		ClearText:   auth.ClearText(v.String(settings.AuthPlaintext)),
 		SCRAMSHA1:   v.Bool(settings.AuthSCRAMSHA1),
+		NoBinding:   !v.Bool(settings.AuthBinding),
 		SCRAMRounds: v.Int(settings.AuthSCRAMRounds),
 		Remember:    v.Duration(settings.AuthCacheTime),
 		FirstDelay:  v.Duration(settings.AuthDelay),

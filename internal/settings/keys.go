@@ -61,6 +61,7 @@ const (
 
 	AuthPlaintext   StringKey   = iota // auth.plaintext
 	AuthSCRAMSHA1   BoolKey     = iota // auth.scram_sha1
+	AuthBinding     BoolKey     = iota // auth.channel_binding
 	AuthSCRAMRounds IntKey      = iota // auth.scram_rounds
 	AuthCacheTime   DurationKey = iota // auth.cache_time
 	AuthDelay       DurationKey = iota // auth.delay

@@ -127,6 +127,10 @@ var table = [count]Key{
 	AuthSCRAMSHA1: {Name: "auth.scram_sha1", Type: Bool, Default: "false",
 		Help: "Whether keys for SCRAM-SHA-1 are kept, for old clients. They are made when a " +
 			"password is set, so it counts for passwords set afterwards."},
+	AuthBinding: {Name: "auth.channel_binding", Type: Bool, Default: "true",
+		Help: "Whether logins over TLS may be bound to it (the SCRAM mechanisms that end in -PLUS), " +
+			"so that nobody in between can pass them on. Some clients choose such a mechanism " +
+			"and cannot do it, as mutt 2.2 with GNU SASL: then false helps them."},
 	AuthSCRAMRounds: {Name: "auth.scram_rounds", Type: Int, Default: "20000",
 		Min: 20_000, Max: 10_000_000,
 		Help: "Rounds of the hash in SCRAM keys, for passwords set afterwards. More slows down " +
