@@ -41,8 +41,11 @@ type Config struct {
 	Store    Store
 	Hostname func() string // of the Received line
 	Limits   func() Limits
-	Log      *slog.Logger     // nil discards
-	Now      func() time.Time // nil is time.Now
+	// Own says whether an address is this server's, besides loopback and
+	// that of the connection; nil knows no others.
+	Own func(netip.Addr) bool
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // nil is time.Now
 }
 
 // A Hall receives every message. Its methods may be called concurrently.
@@ -177,7 +180,7 @@ func peer(v *Visitor) string {
 // whether its domain is served here. The decision is taken on the final
 // address: routes in the local part lead nowhere but away from here.
 func (h *Hall) local(ctx context.Context, v *Visitor, to mail.Address) (mail.Address, bool, error) {
-	own := to.Domain == "" || isOwn(v, to)
+	own := to.Domain == "" || h.isOwn(v, to)
 	if own {
 		main, err := h.cfg.Store.MainDomain(ctx)
 		if err != nil || main == "" {
@@ -198,7 +201,7 @@ func (h *Hall) local(ctx context.Context, v *Visitor, to mail.Address) (mail.Add
 
 // isOwn says whether a domain is this server's own IP address, in brackets
 // or bare. Loopback is always ours.
-func isOwn(v *Visitor, to mail.Address) bool {
+func (h *Hall) isOwn(v *Visitor, to mail.Address) bool {
 	ip, ok := to.Literal()
 	if !ok {
 		n := len(to.Domain) // 1.2.3.4 to 255.255.255.255
@@ -211,5 +214,6 @@ func isOwn(v *Visitor, to mail.Address) bool {
 		}
 	}
 	ip = ip.Unmap()
-	return ip.IsLoopback() || ip.IsUnspecified() || v.Local.IsValid() && ip == v.Local.Addr().Unmap()
+	return ip.IsLoopback() || ip.IsUnspecified() ||
+		v.Local.IsValid() && ip == v.Local.Addr().Unmap() || h.cfg.Own != nil && h.cfg.Own(ip)
 }

@@ -64,7 +64,9 @@ func newFixtureOver(t testing.TB, over func(*sqlstore.Store) Store) *fixture {
 	}
 	f.limits = Limits{Size: 200 << 10, Recipients: 5, Hops: 3}
 	f.Hall = New(Config{Store: db, Hostname: func() string { return "mx.example.org" },
-		Limits: func() Limits { return f.limits }, Now: func() time.Time { return noon },
+		Limits: func() Limits { return f.limits }, Own: func(a netip.Addr) bool {
+			return a == netip.MustParseAddr("198.51.100.7") || a == netip.MustParseAddr("2001:db8::7")
+		}, Now: func() time.Time { return noon },
 		Log: f.Hall.cfg.Log})
 	return f
 }

@@ -76,6 +76,9 @@ func TestRecipient(t *testing.T) {
 		{"postmaster at own IP address", "<postmaster@[192.0.2.1]>", "ok"},
 		{"other IP address", "<bob@[192.0.2.2]>", denied("[192.0.2.2]")},
 		{"other IP address without brackets", "<bob@192.0.2.2>", denied("[192.0.2.2]")},
+		{"an address that is set as own", "<bob@[198.51.100.7]>", "ok"},
+		{"an address that is set as own, without brackets", "<bob@198.51.100.7>", "ok"},
+		{"an IPv6 address that is set as own", "<postmaster@[IPv6:2001:db8::7]>", "ok"},
 		{"loopback", "<bob@[127.0.0.1]>", "ok"},
 		{"all of loopback", "<bob@[127.8.9.10]>", "ok"},
 		{"unspecified", "<bob@[0.0.0.0]>", "ok"},
@@ -342,7 +345,7 @@ func (f *fixture) mayReceive(t testing.TB, to mail.Address) bool {
 	domain := strings.ToLower(to.Domain)
 	switch domain {
 	case "", "[192.0.2.1]", "192.0.2.1", "[127.0.0.1]", "127.0.0.1", "[0.0.0.0]", "0.0.0.0",
-		"[ipv6:::1]", "[ipv6:::ffff:192.0.2.1]":
+		"[ipv6:::1]", "[ipv6:::ffff:192.0.2.1]", "[198.51.100.7]", "[ipv6:2001:db8::7]":
 		domain = "example.org"
 	}
 	if strings.EqualFold(to.Local, "postmaster") {

@@ -29,7 +29,9 @@ type door struct {
 // once.
 func (s *Server) buildDoors() {
 	hall := intake.New(intake.Config{Store: s.Store, Hostname: s.Hostname, Log: s.logger("intake"),
-		Limits: s.hallLimits})
+		Limits: s.hallLimits, Own: func(a netip.Addr) bool {
+			return s.Settings.Current().Contains(settings.SMTPOwnAddresses, a)
+		}})
 	metrics := smtpd.NewMetrics(s.metrics)
 	build := func(mode smtpd.Mode) *smtpd.Server {
 		srv := smtpd.New(smtpd.Config{Mode: mode, Hostname: s.Hostname(), Hall: hall, Auth: s.auth,

@@ -38,6 +38,7 @@ const (
 	SMTPDataTimeout        DurationKey = iota // smtp.data_timeout
 	SMTPSessionTime        DurationKey = iota // smtp.session_time
 	SMTPProxyFrom          PrefixKey   = iota // smtp.proxy_from
+	SMTPOwnAddresses       PrefixKey   = iota // smtp.own_addresses
 
 	SubmissionListen          ListKey = iota // submission.listen
 	SubmissionSessionsPerUser IntKey  = iota // submission.sessions_per_user

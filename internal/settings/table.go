@@ -62,6 +62,10 @@ var table = [count]Key{
 		Help: "Load balancers that put a PROXY protocol header (version 1 or 2) before each " +
 			"connection to the SMTP, submission and LMTP listeners. From them it is demanded, " +
 			"from nobody else is it read."},
+	SMTPOwnAddresses: {Name: "smtp.own_addresses", Type: Prefixes, Scope: Node,
+		Help: "Addresses of this server besides that of the connection, such as the public one " +
+			"before a NAT: mail for ann@[192.0.2.1] is then mail for ann of the main domain. " +
+			"127.0.0.0/8 and ::1 are always its own."},
 
 	SubmissionListen: {Name: "submission.listen", Type: Addresses, Default: "127.0.0.1:2587",
 		Scope: Node, Restart: true,

@@ -185,6 +185,15 @@ func (p *Plan) postmaster(ctx context.Context, via control.Caller, r *Report) er
 	return err
 }
 
+// quoted are addresses as items of a TOML array.
+func quoted(addresses []netip.Addr) string {
+	var list []string
+	for _, a := range addresses {
+		list = append(list, fmt.Sprintf("%q", a))
+	}
+	return strings.Join(list, ", ")
+}
+
 // settings are those of a real server, as a settings file.
 func (p *Plan) settings(host string) string {
 	var b strings.Builder
@@ -199,6 +208,9 @@ func (p *Plan) settings(host string) string {
 			list = append(list, fmt.Sprintf("%q", net.JoinHostPort(host, s.port)))
 		}
 		fmt.Fprintf(&b, "\n[%s]\nlisten = [%s]\n", s.section, strings.Join(list, ", "))
+		if s.section == "smtp" && len(p.Listen) > 0 && len(p.Reached) > 0 {
+			fmt.Fprintf(&b, "own_addresses = [%s]\n", quoted(p.Reached))
+		}
 	}
 	return b.String()
 }
