@@ -11,6 +11,7 @@ import (
 const (
 	tracesEvery   = 5 * time.Second
 	sweepEvery    = time.Hour
+	expireEvery   = time.Minute // traces, if there are very many
 	snapshotEvery = time.Minute
 )
 
@@ -21,7 +22,6 @@ const (
 type keeper struct {
 	changed  atomic.Bool   // the snapshot is out of date
 	pending  chan struct{} // deliveries may have become due
-	traces   chan struct{} // many traces were written
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
 	lastSnap time.Time
@@ -32,7 +32,6 @@ func (k *keeper) start(s *Store) {
 	k.cancel = cancel
 	k.snapshotSoon() // what a crash kept from being written
 	k.pending = make(chan struct{}, 1)
-	k.traces = make(chan struct{}, 1)
 	k.group.Go(func() { s.keepPending(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
 	k.group.Go(func() { s.keepTidy(ctx) })
@@ -75,12 +74,6 @@ func (s *Store) keepNotes(ctx context.Context) {
 		if err := s.staged.Finish(); err != nil && ctx.Err() == nil {
 			s.log.Error("finishing a change of accounts", "error", err)
 		}
-		if s.tooManyTraces() {
-			select {
-			case s.keeper.traces <- struct{}{}:
-			default:
-			}
-		}
 		now := s.now()
 		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
 			if err := s.writeSnapshot(ctx); err != nil {
@@ -95,22 +88,24 @@ func (s *Store) keepNotes(ctx context.Context) {
 func (s *Store) keepTidy(ctx context.Context) {
 	wait := time.NewTimer(tracesEvery)
 	defer wait.Stop()
-	for {
+	for swept := (time.Time{}); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.keeper.traces:
-			s.traced.Store(0)
-			if err := s.broom.ExpireTraces(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("removing old traces", "error", err)
-			}
-			continue
 		case <-wait.C:
 		}
-		if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {
+		var err error
+		if time.Since(swept) >= sweepEvery {
+			err = s.Tidy(ctx)
+			swept = time.Now()
+		} else if s.tooManyTraces() {
+			s.traced.Store(0)
+			err = s.broom.ExpireTraces(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("winning back space", "error", err)
 		}
-		wait.Reset(sweepEvery)
+		wait.Reset(expireEvery)
 	}
 }
 

@@ -6,7 +6,7 @@
 // that hold the bodies and the facts the rows need, and then commits. Readers have
 // connections of their own and see committed rows only.
 //
-// Locking: Store.mu guards the pending traces and nothing else is taken
+// Locking: Store.mu guards what was fetched and nothing else is taken
 // under it; directory.mu and hub.mu likewise. The committer's goroutine owns
 // its connection, statements and counters.
 package sqlstore
@@ -33,6 +33,7 @@ import (
 	"postrider/internal/store/room"
 	"postrider/internal/store/sqldb"
 	"postrider/internal/store/staged"
+	"postrider/internal/store/story"
 	"postrider/internal/store/tidy"
 )
 
@@ -90,10 +91,10 @@ type Store struct {
 	unowned   int64        // messages of nobody, found at start
 	traced    atomic.Int64 // bytes of traces written since the last look at them
 
-	mu         sync.Mutex
-	traces     []pendingTrace
-	traceBytes int // of all of them
-	fetched    map[mail.AccountID]mail.UID
+	traces story.Queue
+
+	mu      sync.Mutex
+	fetched map[mail.AccountID]mail.UID
 }
 
 var _ store.Store = (*Store)(nil)

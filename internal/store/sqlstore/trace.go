@@ -21,56 +21,24 @@ const traceShare = 16
 
 // tooManyTraces says whether that look is due.
 func (s *Store) tooManyTraces() bool {
-	if s.cfg.TraceMax == nil {
-		return false
+	most := int64(0)
+	if s.cfg.TraceMax != nil {
+		most = s.cfg.TraceMax()
 	}
-	most := s.cfg.TraceMax()
 	return most > 0 && s.traced.Load() > most/traceShare
 }
 
-// Bounds of what waits in memory for a later commit; beyond them the oldest
-// are dropped, since nobody was promised them. One operation of the committer
-// writes no more than one delivery may.
-const (
-	maxPendingTraces     = 10_000
-	maxPendingTraceBytes = 8 << 20
-	maxFlushTraces       = 100
-	maxFlushTraceBytes   = 64 << 10
-)
-
 // WriteTrace implements store.Store.
 func (s *Store) WriteTrace(t *store.Trace) {
-	data := story.Append(nil, t)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.traces = append(s.traces, pendingTrace{s.ids.next(), t.Time, data})
-	s.traceBytes += len(data)
-	for len(s.traces) > maxPendingTraces || s.traceBytes > maxPendingTraceBytes {
-		s.traceBytes -= len(s.traces[0].data)
-		s.traces[0] = pendingTrace{} // the array lives on
-		s.traces = s.traces[1:]
-	}
-}
-
-type pendingTrace struct {
-	id   int64
-	at   time.Time
-	data []byte
+	s.traces.Add(story.Row{ID: s.ids.next(), Time: t.Time, Data: story.Append(nil, t)})
 }
 
 // flushTraces writes what WriteTrace has gathered.
 func (s *Store) flushTraces() error {
-	s.mu.Lock()
-	pending := s.traces
-	s.traces, s.traceBytes = nil, 0
-	s.mu.Unlock()
-	for len(pending) > 0 {
-		n := flushAtOnce(pending)
-		some := pending[:n]
-		pending = pending[n:]
+	for _, some := range s.traces.Take() {
 		err := s.do(commit.Volatile, true, func(t *tx) error {
-			for _, p := range some {
-				if err := t.insertTrace(p.id, p.at, p.data); err != nil {
+			for _, r := range some {
+				if err := t.insertTrace(r.ID, r.Time, r.Data); err != nil {
 					return err
 				}
 			}
@@ -81,18 +49,6 @@ func (s *Store) flushTraces() error {
 		}
 	}
 	return nil
-}
-
-// flushAtOnce is how many of them one operation may write.
-func flushAtOnce(pending []pendingTrace) int {
-	n, size := 1, len(pending[0].data)
-	for n < min(len(pending), maxFlushTraces) {
-		if size += len(pending[n].data); size > maxFlushTraceBytes {
-			break
-		}
-		n++
-	}
-	return n
 }
 
 // Traces implements store.Store. There is no index on what is looked for: a

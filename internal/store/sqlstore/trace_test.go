@@ -8,54 +8,7 @@ import (
 
 	"postrider/internal/mail"
 	"postrider/internal/store"
-	"postrider/internal/store/story"
 )
-
-// large is a trace whose row is as long as one may be.
-func large(i int) *store.Trace {
-	t := &store.Trace{ID: fmt.Sprint("t", i), Time: time.Now()}
-	for range 1000 {
-		t.Recipients = append(t.Recipients, store.TraceRecipient{Address: "a@b.example",
-			Original: strings.Repeat("<", 490), Outcome: "refused"})
-	}
-	return t
-}
-
-// TestPendingTraces proves that what waits, and what one operation writes, is
-// bounded by bytes and not by number only.
-func TestPendingTraces(t *testing.T) {
-	s := openTest(t, t.TempDir(), quietly)
-	defer s.Close()
-	for i := range 1000 {
-		s.WriteTrace(large(i))
-	}
-	size := 0
-	for _, p := range s.traces {
-		if len(p.data) > story.MaxRow {
-			t.Fatalf("a row has %d bytes", len(p.data))
-		}
-		size += len(p.data)
-	}
-	if size > maxPendingTraceBytes || size < maxPendingTraceBytes/2 || size != s.traceBytes {
-		t.Errorf("%d bytes wait, counted as %d; want no more than %d", size, s.traceBytes,
-			maxPendingTraceBytes)
-	}
-	waiting := len(s.traces)
-	for rest := s.traces; len(rest) > 0; {
-		n, size := flushAtOnce(rest), 0
-		for _, p := range rest[:n] {
-			size += len(p.data)
-		}
-		if size > maxFlushTraceBytes {
-			t.Fatalf("one operation writes %d traces of %d bytes", n, size)
-		}
-		rest = rest[n:]
-	}
-	all, err := s.Traces(t.Context(), store.TraceQuery{Limit: 2000})
-	if err != nil || len(all) != waiting || all[0].ID != "t999" {
-		t.Errorf("got %d traces, %v; want the newest %d", len(all), err, waiting)
-	}
-}
 
 // TestTraceOfMany proves that a delivery to more recipients than its trace
 // spells out tells of those it does, at each step.
