@@ -3,10 +3,12 @@ package control
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"postrider/internal/auth"
 	"postrider/internal/mail"
+	"postrider/internal/settings"
 	"postrider/internal/store"
 )
 
@@ -171,7 +173,8 @@ func (c *Control) planRow(ctx context.Context, plan *importPlan, row *tableRow, 
 		w.Account = c.newAccount(addr)
 		line.Action = "add"
 	}
-	if err := c.apply(&row.change, &w.Account); err != nil {
+	change := c.fitting(row, &before, line)
+	if err := c.apply(&change, &w.Account); err != nil {
 		return err
 	}
 	raiseVersion(&before, &w.Account)
@@ -190,6 +193,23 @@ func (c *Control) planRow(ctx context.Context, plan *importPlan, row *tableRow, 
 	}
 	plan.add(before, w, row.password)
 	return nil
+}
+
+// fitting is a line's change without what this server cannot have or has
+// already: a quota that is the same in kilobytes, a volume directory that
+// only the server of the export has.
+func (c *Control) fitting(row *tableRow, before *store.Account, line *ImportLine) AccountChange {
+	change := row.change
+	if before.ID != 0 && row.rounded && *change.QuotaBytes>>10 == max(sizeLimit(before.Quota), 0) {
+		change.QuotaBytes = nil
+	}
+	volumes := len(c.settings.Current().List(settings.StoreVolumes))
+	if change.Volume != nil && *change.Volume >= volumes {
+		line.Notes = append(line.Notes, fmt.Sprintf("the volume directory %d was ignored: "+
+			"store.volumes names %d", *change.Volume, volumes))
+		change.Volume = nil
+	}
+	return change
 }
 
 // same says whether two rows differ in the time of their change at most.
@@ -315,9 +335,9 @@ func (c *Control) accountExport(ctx context.Context, q AccountExportRequest, p s
 }
 
 func exportRow(b *strings.Builder, a *AccountInfo) {
-	size := int64(-1)
-	if a.QuotaBytes > 0 {
-		size = max(a.QuotaBytes>>10, 1)
+	bytes := "" // what SizeLimit says is enough for most
+	if a.QuotaBytes&(1<<10-1) != 0 {
+		bytes = strconv.FormatInt(a.QuotaBytes, 10)
 	}
 	mode, address := "None", ""
 	if ip, ok := strings.CutPrefix(a.Notify, "ip:"); ok {
@@ -325,8 +345,8 @@ func exportRow(b *strings.Builder, a *AccountInfo) {
 	} else if a.Notify == "last-ip" {
 		mode = "Notify IP"
 	}
-	// The table has no word for allowed; an empty cell leaves it as it is.
+	// APOPrequired has no word for allowed; an empty cell leaves it as it is.
 	apop := map[string]string{"off": "false", "required": "true"}[a.APOP]
-	fmt.Fprintf(b, "%s\t%s\t%t\t%t\t%d\t%s\t%s\t%s\n", a.Address, a.FullName, a.Enabled,
-		a.Login, size, apop, mode, address)
+	fmt.Fprintf(b, "%s\t%s\t%t\t%t\t%d\t%s\t%s\t%s\t%s\t%s\t%d\n", a.Address, a.FullName, a.Enabled,
+		a.Login, sizeLimit(a.QuotaBytes), apop, mode, address, bytes, a.APOP, a.Volume)
 }

@@ -204,9 +204,9 @@ func TestImport(t *testing.T) {
 	}
 	export, err := AccountExport.Call(ctx, f, AccountExportRequest{}, nil)
 	want := exportHeader + "\n" +
-		"alice@example.org\tAlice\ttrue\ttrue\t-1\ttrue\tNone\t\n" +
-		"bob@example.org\t\tfalse\ttrue\t-1\tfalse\tNone\t\n" +
-		"carol@example.org\tCarol\ttrue\ttrue\t-1\tfalse\tNone\t\n"
+		"alice@example.org\tAlice\ttrue\ttrue\t-1\ttrue\tNone\t\t\trequired\t0\n" +
+		"bob@example.org\t\tfalse\ttrue\t-1\tfalse\tNone\t\t\toff\t0\n" +
+		"carol@example.org\tCarol\ttrue\ttrue\t-1\tfalse\tNone\t\t\toff\t0\n"
 	if d := cmp.Diff(want, export.Content); err != nil || d != "" {
 		t.Errorf("export: %v (-want +got)\n%s", err, d)
 	}
@@ -216,10 +216,15 @@ func TestImport(t *testing.T) {
 func TestExportIsImported(t *testing.T) {
 	ctx, f := context.Background(), newFixture(t, false)
 	f.add(t, "alice")
-	change := AccountChange{FullName: ptr("Älice"), QuotaBytes: ptr(int64(5 << 20)),
-		Notify: ptr("192.0.2.4"), Login: ptr(false)}
-	if _, err := AccountSet.Call(ctx, f, AccountSetRequest{"alice", change}, nil); err != nil {
-		t.Fatal(err)
+	f.add(t, "bob")
+	for name, change := range map[string]AccountChange{
+		"alice": {FullName: ptr("Älice"), QuotaBytes: ptr(int64(5 << 20)), Notify: ptr("192.0.2.4"),
+			Login: ptr(false), APOP: ptr("allowed")},
+		"bob": {QuotaBytes: ptr(int64(1500)), APOP: ptr("required"), Enabled: ptr(false)},
+	} {
+		if _, err := AccountSet.Call(ctx, f, AccountSetRequest{name, change}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	export, err := AccountExport.Call(ctx, f, AccountExportRequest{}, nil)
 	if err != nil {
@@ -233,6 +238,54 @@ func TestExportIsImported(t *testing.T) {
 	again, err := AccountExport.Call(ctx, other, AccountExportRequest{}, nil)
 	if d := cmp.Diff(export, again); err != nil || d != "" {
 		t.Errorf("%v (-want +got)\n%s", err, d)
+	}
+	bob, err := other.account(ctx, "bob")
+	if err != nil || bob.Quota != 1500 || bob.APOP != store.APOPRequired || bob.Enabled {
+		t.Errorf("got %+v, %v", bob, err)
+	}
+}
+
+// What the columns of SIMS cannot say exactly is exact in ours, and does not
+// change by a table that has only theirs.
+func TestExactColumns(t *testing.T) {
+	ctx := context.Background()
+	for _, tt := range []struct {
+		name, header, cells string
+		quota               int64
+		apop                store.APOPMode
+		failure             string
+	}{
+		{"the same in kilobytes", "SizeLimit", "1", 1500, store.APOPAllowed, ""},
+		{"another size", "SizeLimit", "2", 2048, store.APOPAllowed, ""},
+		{"no limit", "SizeLimit", "-1", 0, store.APOPAllowed, ""},
+		{"exact", "SizeLimit\tQuotaBytes", "1\t1600", 1600, store.APOPAllowed, ""},
+		{"exact alone", "QuotaBytes", "0", 0, store.APOPAllowed, ""},
+		{"only one changed", "SizeLimit\tQuotaBytes", "5\t1500", 0, 0, "SizeLimit and QuotaBytes contradict"},
+		{"no number", "QuotaBytes", "much", 0, 0, "QuotaBytes \"much\""},
+		{"APOP", "APOPrequired\tAPOP", "true\trequired", 1500, store.APOPRequired, ""},
+		{"APOP off", "APOP", "Off", 1500, store.APOPOff, ""},
+		{"APOP changed in one", "APOPrequired\tAPOP", "true\tallowed", 0, 0, "APOPrequired and APOP contra"},
+		{"a volume of another server", "Volume", "7", 1500, store.APOPAllowed, ""},
+		{"a volume that is none", "Volume", "-1", 0, 0, "Volume \"-1\""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, false)
+			f.add(t, "bob")
+			change := AccountChange{QuotaBytes: ptr(int64(1500)), APOP: ptr("allowed")}
+			if _, err := AccountSet.Call(ctx, f, AccountSetRequest{"bob", change}, nil); err != nil {
+				t.Fatal(err)
+			}
+			q := AccountImportRequest{Content: "UserName\t" + tt.header + "\nbob\t" + tt.cells + "\n"}
+			r, err := AccountImport.Call(ctx, f, q, nil)
+			if err != nil || !strings.HasPrefix(r.Lines[0].Error, tt.failure) ||
+				(tt.failure == "") != (r.Failed == 0) {
+				t.Fatalf("got %+v, %v; want the error %q", r, err, tt.failure)
+			}
+			bob, err := f.account(ctx, "bob")
+			if err != nil || tt.failure == "" && (bob.Quota != tt.quota || bob.APOP != tt.apop) {
+				t.Errorf("got quota %d, APOP %d, %v; want %d, %d", bob.Quota, bob.APOP, err, tt.quota, tt.apop)
+			}
+		})
 	}
 }
 

@@ -31,6 +31,9 @@ const (
 	colAPOP
 	colNotifyMode
 	colNotifyAddress
+	colQuotaBytes
+	colAPOPMode
+	colVolume
 	colFlags // of EIMS
 	colUnknown
 )
@@ -49,11 +52,16 @@ var columnNames = map[string]column{
 	"forwardmode":    colNotifyMode,
 	"notifyaddress":  colNotifyAddress,
 	"forwardaddress": colNotifyAddress,
+
+	// Ours, for what those above cannot say. Other programs pass over them.
+	"quotabytes": colQuotaBytes,
+	"apop":       colAPOPMode,
+	"volume":     colVolume,
 }
 
 // exportHeader names the columns of an export.
 const exportHeader = "UserName\tFullName\tAccountEnabled\tLoginEnabled\tSizeLimit\tAPOPrequired\t" +
-	"NotifyMode\tNotifyAddress"
+	"NotifyMode\tNotifyAddress\tQuotaBytes\tAPOP\tVolume"
 
 // The columns of EIMS's export; what follows them is of no use here.
 var eimsColumns = []column{colName, colFullName, colPassword, colSize, colFlags, colNotifyAddress}
@@ -71,6 +79,7 @@ type tableRow struct {
 	name     string
 	password string
 	remove   bool // EIMS: the word "delete" among the flags
+	rounded  bool // the quota is known to a kilobyte only
 	change   AccountChange
 	notes    []string // what was passed over
 	err      error
@@ -168,6 +177,7 @@ func (t *table) header(lines []string) (columns []column, first int, err error) 
 // read understands the cells of a line. An empty cell is a missing attribute.
 func (r *tableRow) read(columns []column, cells []string) {
 	mode, address, flags := "", "", ""
+	bytes, apop := "", ""
 	for i, cell := range cells {
 		if i >= len(columns) {
 			break
@@ -196,6 +206,12 @@ func (r *tableRow) read(columns []column, cells []string) {
 			mode = text
 		case colNotifyAddress:
 			address = text
+		case colQuotaBytes:
+			bytes = text
+		case colAPOPMode:
+			apop = text
+		case colVolume:
+			r.change.Volume, err = parseVolume(text)
 		case colFlags:
 			flags = text
 		}
@@ -213,7 +229,57 @@ func (r *tableRow) read(columns []column, cells []string) {
 	if flags != "" {
 		mode = r.readFlags(flags)
 	}
-	r.err = r.readNotify(mode, address)
+	if r.err = r.readExact(bytes, apop); r.err == nil {
+		r.err = r.readNotify(mode, address)
+	}
+}
+
+// readExact understands our own columns. They say more exactly what
+// SizeLimit and APOPrequired say as well; somebody may have changed only one
+// of the two.
+func (r *tableRow) readExact(bytes, apop string) error {
+	size, required := r.change.QuotaBytes, r.change.APOP
+	r.rounded = size != nil
+	if bytes != "" {
+		n, err := strconv.ParseInt(bytes, 10, 64)
+		if err != nil || n < 0 {
+			return mail.Errorf(mail.Invalid,
+				fmt.Sprintf("QuotaBytes %q: want a number of bytes, or 0 for no limit", Short(bytes)))
+		}
+		if size != nil && max(sizeLimit(n), 0) != *size>>10 {
+			return mail.Errorf(mail.Invalid, "SizeLimit and QuotaBytes contradict each other: empty one of them")
+		}
+		r.change.QuotaBytes, r.rounded = &n, false
+	}
+	if apop != "" {
+		mode, err := parseAPOP(strings.ToLower(apop))
+		if err != nil {
+			return err
+		}
+		name := apopNames[mode]
+		if required != nil && (*required == "required") != (name == "required") {
+			return mail.Errorf(mail.Invalid, "APOPrequired and APOP contradict each other: empty one of them")
+		}
+		r.change.APOP = &name
+	}
+	return nil
+}
+
+// sizeLimit is a quota in kilobytes, as SizeLimit has it; -1 is no limit.
+func sizeLimit(bytes int64) int64 {
+	if bytes == 0 {
+		return -1
+	}
+	return max(bytes>>10, 1)
+}
+
+func parseVolume(text string) (*int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return nil, mail.Errorf(mail.Invalid,
+			fmt.Sprintf("Volume %q: want the number of a volume directory, from 0", Short(text)))
+	}
+	return &n, nil
 }
 
 // encryptedMark begins a password that MailShare's loader wrote encrypted.
