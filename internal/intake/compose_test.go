@@ -31,6 +31,35 @@ func (f *fixture) compose(t testing.TB, user, text string) (*Receipt, error) {
 	return c.Commit(t.Context())
 }
 
+// A bare name in To is no path: the Received line has the whole address, as
+// it has that of postmaster by SMTP.
+func TestReceivedForBareName(t *testing.T) {
+	f := newFixture(t)
+	const head = "From: alice@example.org\r\nDate: x\r\nMessage-ID: <1@x>\r\n"
+	if _, err := f.compose(t, "alice@example.org", head+"To: bob\r\n\r\nHi\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := f.From(t.Context(), stranger(), mail.Address{}, mail.MailParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Abort()
+	if err := tx.Rcpt(t.Context(), mail.Address{Local: "Postmaster"}, mail.RcptParams{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"bob@example.org", "postmaster@example.org"} {
+		if got := f.mails(t, who)[0]; !strings.Contains(got, "\tfor <"+who+">;") {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
 // What stands in a composed message besides these fields is kept.
 func TestCompose(t *testing.T) {
 	f := newFixture(t)

@@ -33,7 +33,7 @@ type transaction struct {
 
 // A recipient was accepted by RCPT.
 type recipient struct {
-	to      string // as the sender wrote it
+	to      string // as the sender wrote it, with a domain
 	account *store.Account
 	params  mail.RcptParams
 	same    int // index of an earlier recipient with this account, or its own
@@ -72,6 +72,9 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p mail.RcptPara
 			t.refusedOn++
 		}
 		return r
+	}
+	if to.Domain == "" { // a bare name is no path (RFC 5321 section 4.1.2)
+		text = a.Address.String()
 	}
 	t.recipients = append(t.recipients, recipient{text, a, p, t.first(a.ID)})
 	return nil
