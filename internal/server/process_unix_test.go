@@ -485,12 +485,13 @@ func (p *process) reloadConfined(data, cert, secret string) {
 	config := filepath.Join(filepath.Dir(data), "config.toml")
 	role{Config: config}.with(t, "[tls]\ncertificate = [\""+secret+"\"]\n[smtp]\nmax_size = \"2M\"\n")
 	notes, err := f.reload()
-	if err != nil || !slices.Equal(notes, []string{"tls.certificate needs restart"}) {
+	if err != nil || !slices.Equal(notes, []string{
+		"tls.certificate needs restart", "tls.key needs restart"}) {
 		t.Errorf("certificates elsewhere: got %q, %v", notes, err)
 	}
 	var st control.ServerStatus
 	if err := f.call("server.status", control.None{}, &st); err != nil ||
-		!slices.Equal(st.NeedRestart, []string{"tls.certificate"}) {
+		!slices.Equal(st.NeedRestart, []string{"tls.certificate", "tls.key"}) {
 		t.Errorf("got %q, %v", st.NeedRestart, err)
 	}
 	if got := shown(); got != "two.test" {
@@ -500,6 +501,13 @@ func (p *process) reloadConfined(data, cert, secret string) {
 	err = f.call("settings.list", control.SettingRequest{Key: "smtp.max_size"}, &list)
 	if err != nil || list.Settings[0].Value != "2M" {
 		t.Errorf("got %+v, %v", list, err)
+	}
+	// What cannot be tried is not taken, whether it is right or not.
+	role{Config: config}.with(t, "[smtp]\nmax_size = \"2M\"\n")
+	f.reload() // tls.key is fixed by a flag, so that nothing fits now
+	err = f.trySet("tls.certificate", secret)
+	if err == nil || !strings.Contains(err.Error(), "stop it, set this") {
+		t.Errorf("a certificate that cannot be tried: got %v", err)
 	}
 	deadline := time.Now().Add(patience)
 	for logs, _ = filepath.Glob(filepath.Join(data, "log", "*.log")); len(logs) == 0; {

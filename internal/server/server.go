@@ -59,8 +59,9 @@ type Server struct {
 	first   *control.AccountPasswordReply
 	changes []change
 
-	confined  bool        // by Start
-	certsWait atomic.Bool // certificates of the settings cannot be read before a restart
+	confined  bool          // by Start
+	watch     chan struct{} // tls.reload has changed
+	certsWait atomic.Bool   // certificates of the settings cannot be read before a restart
 
 	fatal    chan error
 	stop     chan struct{}
@@ -72,6 +73,7 @@ type Server struct {
 // New opens the data directory and makes ready; nothing is served yet.
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{options: o, started: time.Now(), stop: make(chan struct{}),
+		watch: make(chan struct{}, 1),
 		fatal: make(chan error, 1), metrics: journal.NewMetrics(o.Version)}
 	defer func() {
 		if err != nil {
@@ -140,6 +142,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	s.buildDoors()
 	s.onChange("log.", s.followLog)
 	s.onChange("tls.", s.followCerts)
+	s.onChange("tls.reload", s.followWatch)
 	s.Settings.Guard("tls.", s.tryCerts)
 	s.followLog()
 	s.Settings.Subscribe(s.changed)
@@ -319,15 +322,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Stop() { s.stopOnce.Do(func() { close(s.stop) }) }
 
 // Reload implements control.Host: settings and certificates are read again.
+// Who asked may be a signal, so that a failure is in the log, too.
 func (s *Server) Reload(ctx context.Context) ([]string, error) {
-	if err := s.reloadFile(); err != nil {
-		return nil, err
+	err := s.reloadFile()
+	var notes []string
+	if err == nil {
+		notes, err = s.Settings.Refresh(ctx)
 	}
-	notes, err := s.Settings.Refresh(ctx)
 	if err != nil {
+		s.logger("server").Error("not reloaded", "error", err)
 		return notes, err
 	}
 	if err := s.reloadCerts(); err != nil {
+		s.certsStay(err)
 		return notes, err
 	}
 	for _, key := range append(s.needRestart(), s.Settings.NeedRestart()...) {
@@ -340,7 +347,7 @@ func (s *Server) Reload(ctx context.Context) ([]string, error) {
 // needRestart names settings that usually take effect at once and now cannot.
 func (s *Server) needRestart() []string {
 	if s.certsWait.Load() {
-		return []string{"tls.certificate"}
+		return []string{"tls.certificate", "tls.key"}
 	}
 	return nil
 }

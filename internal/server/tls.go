@@ -9,6 +9,7 @@ import (
 
 	"postrider/internal/certs"
 	"postrider/internal/journal"
+	"postrider/internal/mail"
 	"postrider/internal/settings"
 )
 
@@ -20,12 +21,14 @@ func (s *Server) certConfig() (certs.Config, error) {
 }
 
 // tryCerts guards changes of the settings. A confined server cannot open just
-// any file: one that its user may read is taken, and waits for a restart.
+// any file, and what cannot be tried is not taken: the next start could fail.
 func (s *Server) tryCerts(from, to *settings.Values) error {
 	err := s.TryCertificates(from, to)
 	path, ok := errors.AsType[*fs.PathError](err)
 	if ok && s.confined && errors.Is(err, fs.ErrPermission) && mayRead(path.Path) {
-		return nil
+		return &mail.Error{Kind: mail.Conflict, Err: err, Text: "the running server is confined to " +
+			"its own files and cannot try " + path.Path + ": stop it, set this, and start it; or put " +
+			"the file under /etc"}
 	}
 	return err
 }
@@ -57,34 +60,56 @@ func (s *Server) reloadCerts() error {
 // followCerts is reloadCerts for a changed setting.
 func (s *Server) followCerts() {
 	if err := s.reloadCerts(); err != nil {
-		s.logger("tls").Error("certificates not changed", "error", err)
+		s.certsStay(err)
 		return
 	}
 	s.warnOfCerts()
 }
 
+// certsStay tells why the certificates in use stay.
+func (s *Server) certsStay(err error) {
+	s.logger("tls").Error("certificates not changed", "error", err)
+}
+
+// followWatch has watchCerts begin again, with another tls.reload.
+func (s *Server) followWatch() {
+	select {
+	case s.watch <- struct{}{}:
+	default:
+	}
+}
+
 // watchCerts looks every tls.reload whether certificate files have changed.
 func (s *Server) watchCerts(ctx context.Context) {
+	every := func() time.Duration { return s.Settings.Current().Duration(settings.TLSReload) }
+	repeat(ctx, every, s.watch, s.lookAtCerts)
+}
+
+// repeat does something each time that every has passed, which 0 means never.
+// It begins anew when it is told that every has changed.
+func repeat(ctx context.Context, every func() time.Duration, changed <-chan struct{}, do func()) {
 	for {
-		every := s.Settings.Current().Duration(settings.TLSReload)
-		if every <= 0 {
-			every = time.Hour
+		var next <-chan time.Time
+		if d := every(); d > 0 {
+			next = time.After(d)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(every):
+		case <-changed:
+		case <-next:
+			do()
 		}
-		if s.Settings.Current().Duration(settings.TLSReload) <= 0 {
-			continue
-		}
-		changed, err := s.certs.ReloadChanged()
-		if err != nil {
-			s.logger("tls").Error("certificates not reloaded", "error", err)
-		} else if changed {
-			s.logger("tls").Info("certificates reloaded")
-			s.warnOfCerts()
-		}
+	}
+}
+
+func (s *Server) lookAtCerts() {
+	changed, err := s.certs.ReloadChanged()
+	if err != nil {
+		s.certsStay(err)
+	} else if changed {
+		s.logger("tls").Info("certificates reloaded")
+		s.warnOfCerts()
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postrider/internal/settings"
@@ -69,6 +72,61 @@ func TestCertificateEnds(t *testing.T) {
 				t.Errorf("want %q in the log:\n%s", tt.want, f.log.String())
 			}
 		})
+	}
+}
+
+// A change of tls.reload holds at once, not when the old time is over.
+func TestRepeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var every atomic.Int64
+		var looks atomic.Int32
+		every.Store(int64(7 * 24 * time.Hour))
+		changed := make(chan struct{}, 1)
+		go repeat(ctx, func() time.Duration { return time.Duration(every.Load()) }, changed,
+			func() { looks.Add(1) })
+		for _, tt := range []struct {
+			every, wait time.Duration
+			want        int32
+		}{{time.Minute, 90 * time.Second, 1}, {0, 30 * 24 * time.Hour, 0}, {time.Hour, 3 * time.Hour, 2}} {
+			looks.Store(0)
+			every.Store(int64(tt.every))
+			changed <- struct{}{}
+			time.Sleep(tt.wait - time.Second)
+			if got := looks.Load(); got != tt.want {
+				t.Errorf("every %v: got %d looks in %v, want %d", tt.every, got, tt.wait, tt.want)
+			}
+		}
+	})
+}
+
+// A failed reload is in the log, whoever asked for it.
+func TestReloadFails(t *testing.T) {
+	path := endingCertificate(t, 24*time.Hour)
+	f := start(t, filepath.Join(t.TempDir(), "data"),
+		append(slices.Clone(everyDoor), "tls.certificate="+path, "tls.key="+path)...)
+	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reload(t.Context()); err == nil {
+		t.Error("a broken certificate was loaded")
+	}
+	if err := os.WriteFile(f.dir.Config(), []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reload(t.Context()); err == nil {
+		t.Error("a broken file was loaded")
+	}
+	if err := os.Remove(f.dir.Config()); err != nil {
+		t.Fatal(err)
+	}
+	f.shutdown() // which writes the log
+	for _, want := range []string{" 1 tls certificates not changed error=",
+		" 1 server not reloaded error="} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("want %q in the log:\n%s", want, f.log.String())
+		}
 	}
 }
 
