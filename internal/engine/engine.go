@@ -182,15 +182,22 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		Snapshot:      e.Dir.Snapshot(),
 		Quiet:         e.cfg.Quiet,
 	}
-	e.Store, err = sqlstore.Open(ctx, cfg)
+	e.Store, err = openDatabase(ctx, cfg)
 	if errors.Is(err, audit.ErrAbsent) {
 		if err = e.absent(err); e.cfg.Repair {
 			e.problem(err.Error()+": their messages are lost", cfg.Path, true)
 			cfg.AcceptAbsent = true
-			e.Store, err = sqlstore.Open(ctx, cfg)
+			e.Store, err = openDatabase(ctx, cfg)
 		}
 	}
-	if err == nil || !e.cfg.Repair || !unusable(err) {
+	switch {
+	case err == nil, !unusable(err):
+		return err
+	case !e.cfg.Repair && mail.KindOf(err) != mail.Damaged:
+		return &mail.Error{Kind: mail.Damaged, Err: err, Text: "the database cannot be read; put it " +
+			"back from your backup, or run \"postrider check --repair\", which makes it anew from the " +
+			"volumes and the state snapshot"}
+	case !e.cfg.Repair:
 		return err
 	}
 	e.problem("the database could not be used: "+err.Error(), cfg.Path, true)
@@ -199,7 +206,7 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		// of flags and deletions is worth keeping.
 		older := cfg
 		older.AcceptRestore = true
-		if e.Store, err = sqlstore.Open(ctx, older); err == nil {
+		if e.Store, err = openDatabase(ctx, older); err == nil {
 			e.problem("the database took in what the volumes and the state snapshot have and it had "+
 				"not; every mailbox got a new UIDVALIDITY", cfg.Path, true)
 			if n := e.Store.Unowned(); n > 0 {
@@ -218,8 +225,21 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 	}
 	e.problem("the database was rebuilt from the volumes; flags, deletions and moves since "+
 		"delivery are not known any more", cfg.Path, true)
-	e.Store, err = sqlstore.Open(ctx, cfg)
+	e.Store, err = openDatabase(ctx, cfg)
 	return err
+}
+
+// openDatabase is sqlstore.Open, which makes a database that is missing; if
+// it then finds that it was lost, the new one must not be taken for an old one.
+func openDatabase(ctx context.Context, cfg sqlstore.Config) (*sqlstore.Store, error) {
+	_, before := os.Stat(cfg.Path)
+	s, err := sqlstore.Open(ctx, cfg)
+	if err != nil && errors.Is(before, fs.ErrNotExist) {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(cfg.Path + suffix)
+		}
+	}
+	return s, err
 }
 
 // absent explains that volumes are missing.

@@ -117,6 +117,30 @@ func TestSettingsFile(t *testing.T) {
 	}
 }
 
+// A database that was lost is told at every start, and the empty one that a
+// start had begun is not put aside as an old one.
+func TestLostDatabase(t *testing.T) {
+	ctx, dir := context.Background(), newDir(t)
+	e := openDir(t, Config{Dir: dir})
+	firstRun(t, e)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir.Database()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Open(ctx, Config{Dir: dir, Quiet: true}); mail.KindOf(err) != mail.Damaged {
+			t.Fatalf("got %v, want Damaged", err)
+		}
+	}
+	e = openDir(t, Config{Dir: dir, Repair: true})
+	defer e.Close()
+	if got := told(e.Problems); strings.Contains(got, "aside") || !strings.Contains(got, "rebuilt") {
+		t.Errorf("got %s, want a rebuilding without an old database", got)
+	}
+}
+
 // A database that is no database is rebuilt, but only when asked.
 func TestRepair(t *testing.T) {
 	ctx, dir := context.Background(), newDir(t)
@@ -129,8 +153,9 @@ func TestRepair(t *testing.T) {
 	if err := os.WriteFile(dir.Database(), garbage, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(ctx, Config{Dir: dir, Quiet: true}); err == nil {
-		t.Fatal("a database of garbage was opened")
+	_, err := Open(ctx, Config{Dir: dir, Quiet: true})
+	if mail.KindOf(err) != mail.Damaged || !strings.Contains(err.Error(), "check --repair") {
+		t.Fatalf("garbage: got %v, want Damaged with what to do", err)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()

@@ -8,6 +8,8 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -285,14 +287,56 @@ func (k *checker) bodies() error {
 				if k.gone(id, locs[i]) {
 					continue
 				}
+				whose, wrong := k.whose(id)
+				if wrong != nil {
+					return wrong
+				}
 				k.found(false, fmt.Sprintf("volume %d offset %d", locs[i].Volume, locs[i].Offset),
-					"the body %d cannot be read as it was written: %v", id, err)
+					"%s cannot be read as it was written: %v", whose, err)
 			}
 			after = id
 			done++
 		}
 		k.progress("bodies", done, total)
 	}
+}
+
+// maxOwners bounds how many messages of one body are named.
+const maxOwners = 10
+
+// whose names the messages that a body belongs to.
+func (k *checker) whose(id int64) (string, error) {
+	if len(k.problems) >= maxProblems {
+		return "", nil // told to nobody
+	}
+	rows, err := k.cfg.Read.QueryContext(k.ctx, `SELECT e.received, coalesce(a.address, ''),
+		coalesce(m.name, ''), coalesce(n.uid, 0) FROM email e
+		LEFT JOIN account a ON a.id = e.account
+		LEFT JOIN entry n ON n.account = e.account AND n.email = e.id
+		LEFT JOIN mailbox m ON m.account = n.account AND m.id = n.mailbox
+		WHERE e.id IN (SELECT id FROM email WHERE id = $1 AND blob = $1
+			UNION ALL SELECT id FROM email WHERE blob = $1 AND blob <> id) ORDER BY e.id LIMIT $2`, id, maxOwners+1)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var owners []string
+	for rows.Next() {
+		var received, uid int64
+		var address, mailbox string
+		if err := rows.Scan(&received, &address, &mailbox, &uid); err != nil {
+			return "", err
+		}
+		owners = append(owners, fmt.Sprintf("%s in %s (UID %d, received %s)", address, mailbox, uid,
+			time.UnixMicro(received).UTC().Format(time.DateTime)))
+	}
+	switch {
+	case len(owners) == 0:
+		return fmt.Sprintf("the body %d, which no message has any more,", id), rows.Err()
+	case len(owners) > maxOwners:
+		owners[maxOwners] = "others"
+	}
+	return "the message of " + strings.Join(owners, ", "), rows.Err()
 }
 
 // gone says whether a body was moved or removed since its row was read.

@@ -39,6 +39,10 @@ func TestCheckFindsDamage(t *testing.T) {
 		{name: "lost body", want: "not known any more", damage: `DELETE FROM blob`, lasting: true},
 		{name: "wrong place", want: "cannot be read", damage: `UPDATE blob SET place = place + 1`,
 			lasting: true},
+		{name: "whose body", want: "user0@example.org in INBOX (UID 1, received ",
+			damage: `UPDATE blob SET sum = sum + 1`, lasting: true},
+		{name: "body of several", want: "), user1@example.org in INBOX (UID 3, received ",
+			damage: `UPDATE blob SET sum = sum + 1`, lasting: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
