@@ -75,7 +75,7 @@ var sameFloor = map[string]string{
 	"store/sqlstore -> store/audit":  "Check is an audit",
 	"store/sqlstore -> store/hub":    "what was committed is announced",
 	"store/sqlstore -> store/state":  "accounts, domains and settings beside the database",
-	"store/sqlstore -> store/story":  "the form of a trace's row",
+	"store/sqlstore -> store/story":  "the rows of traces",
 	"store/sqlstore -> store/record": "the facts that a delivery leaves in a volume",
 	"store/sqlstore -> store/room":   "what may be taken before the disk is full",
 	"store/sqlstore -> store/tidy":   "what nothing refers to any more",

@@ -39,12 +39,12 @@ func (c *Committer) next() (ops []*Op, between []func()) {
 	return ops, between
 }
 
-// take takes n operations at most, and no more than a batch's targets.
+// take takes n operations at most, and no more than a batch's weight.
 func take(from []*Op, n int) (taken, rest []*Op) {
-	targets := 0
+	weight := 0
 	for i, o := range from {
-		targets += o.Targets
-		if i == n || i > 0 && targets > maxTargets {
+		weight += o.Weight
+		if i == n || i > 0 && weight > maxWeight {
 			return from[:i:i], from[i:]
 		}
 	}

@@ -44,7 +44,7 @@ const (
 // An Op is one writer's operation.
 type Op struct {
 	Promise Promise
-	Targets int  // mailboxes it delivers to
+	Weight  int  // how much it writes, in mailboxes that get a usual message
 	Bulk    bool // served after those who wait for an answer
 	// Run may be called more than once: a batch with a failed operation in
 	// it is rolled back and run again without it.
@@ -73,10 +73,10 @@ type Owner interface {
 const (
 	maxOps  = 256
 	maxBulk = 4
-	// maxTargets bounds the mailboxes that the deliveries of a batch go to,
-	// so that messages for very many do not hold everybody up: about 5 ms.
-	// One operation is taken in any case.
-	maxTargets = 384
+	// maxWeight bounds what the deliveries of a batch write, so that messages
+	// for very many do not hold everybody up: about 5 ms. One operation is
+	// taken in any case.
+	maxWeight = 384
 )
 
 // A Config says what a Committer works with.

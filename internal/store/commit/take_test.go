@@ -6,7 +6,7 @@ import "testing"
 func TestTake(t *testing.T) {
 	ops := func(targets ...int) (list []*Op) {
 		for _, n := range targets {
-			list = append(list, &Op{Targets: n})
+			list = append(list, &Op{Weight: n})
 		}
 		return list
 	}
@@ -19,8 +19,8 @@ func TestTake(t *testing.T) {
 		{"all", ops(1, 1, 0), 5, 3},
 		{"so many operations", ops(1, 1, 1, 1), 3, 3},
 		{"so many mailboxes", ops(128, 128, 128, 128), 256, 3},
-		{"one in any case", ops(maxTargets+1, 1), 256, 1},
-		{"none of these", ops(0, 0, maxTargets, 1), 256, 3},
+		{"one in any case", ops(maxWeight+1, 1), 256, 1},
+		{"none of these", ops(0, 0, maxWeight, 1), 256, 3},
 	} {
 		taken, rest := take(c.waiting, c.n)
 		if len(taken) != c.want || len(taken)+len(rest) != len(c.waiting) {

@@ -17,6 +17,22 @@ import (
 // sender hears 250 after the last.
 const targetsPerOp = 128
 
+// A target whose row is larger than usual, with its prefix and parsed form,
+// counts for several: one more for so many bytes.
+const targetBytes = 4 << 10
+
+// step is how many of the next n targets one step takes, and its weight.
+func step(parsed, n int, prefix func(int) []byte) (taken, weight int) {
+	for taken < min(n, targetsPerOp) {
+		w := 1 + (parsed+len(prefix(taken)))/targetBytes
+		if taken > 0 && weight+w > targetsPerOp {
+			break
+		}
+		taken, weight = taken+1, weight+w
+	}
+	return taken, weight
+}
+
 // Deliver implements store.Store.
 func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result, error) {
 	if err := s.space.Check(d.Body.Size()); err != nil {
@@ -27,11 +43,13 @@ func (s *Store) Deliver(ctx context.Context, d *store.Delivery) ([]store.Result,
 	if d.Trace != nil {
 		job.traceID = s.ids.next()
 	}
-	first := min(len(d.Targets), targetsPerOp)
+	first, weight := step(len(d.Parsed), len(d.Targets), func(i int) []byte {
+		return d.Targets[i].Prefix
+	})
 	if !d.Hold.IsZero() {
-		first = 0
+		first, weight = 0, 1
 	}
-	err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Targets: first,
+	err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Weight: weight,
 		Run: s.in(func(t *tx) error { return job.run(t, results, first) })})
 	if err != nil {
 		return nil, err
@@ -107,7 +125,7 @@ func (d *delivery) write(t *tx, m *record.Meta, promised int) error {
 				return err
 			}
 		}
-		return t.insertPending(m, m.Targets[placed:], d.traceID)
+		return t.insertPending(m, m.Targets[placed:], len(d.Parsed), d.traceID)
 	})
 	return nil
 }
@@ -176,7 +194,7 @@ func (d *delivery) emailID() mail.EmailID {
 
 // group is the volume directory of the first recipient that is bound to one.
 func (d *delivery) group(t *tx) int {
-	for i := range min(len(d.Targets), targetsPerOp) {
+	for i := range min(len(d.Targets), targetsPerOp) { // enough of them
 		a, err := t.account(d.s, d.Targets[i].Account)
 		if err == nil && a.Volume != 0 {
 			return a.Volume

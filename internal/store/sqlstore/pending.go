@@ -33,14 +33,16 @@ const (
 	pendingAtOnce = 100
 )
 
-// insertPending notes that targets of a delivery have been promised it.
-func (t *tx) insertPending(m *record.Meta, targets []record.Target, traceID int64) error {
+// insertPending notes that targets of a delivery, whose parsed form has so
+// many bytes, have been promised it.
+func (t *tx) insertPending(m *record.Meta, targets []record.Target, parsed int,
+	traceID int64) error {
 	due := m.Due
 	if due.IsZero() {
 		due = m.Received
 	}
 	for part := 0; len(targets) > 0; part++ {
-		n := min(len(targets), targetsPerOp)
+		n, _ := step(parsed, len(targets), func(i int) []byte { return targets[i].Prefix })
 		some := record.Meta{Blob: m.Blob, Received: m.Received, Sent: m.Sent, Thread: m.Thread,
 			Due: m.Due, Targets: targets[:n]}
 		targets = targets[n:]
@@ -61,21 +63,22 @@ func (t *tx) insertPending(m *record.Meta, targets []record.Target, traceID int6
 // goOn delivers the parts of a delivery that its first step has left. The
 // sender has been promised them: what fails now is done later.
 func (s *Store) goOn(d *delivery, results []store.Result) {
+	targets := d.Targets[len(d.Targets)-len(results):]
 	for part := 0; len(results) > 0; part++ {
-		n := min(len(results), targetsPerOp)
+		n, _ := step(len(d.Parsed), len(targets), func(i int) []byte { return targets[i].Prefix })
 		err := s.inStep(finishPart(d.blob, part, d.Format, d.Parsed, results[:n]))
 		if err != nil {
 			s.log.Warn("a delivery goes on later", "blob", int64(d.blob), "part", part, "error", err)
 			s.keeper.pendingSoon()
 			return
 		}
-		results = results[n:]
+		results, targets = results[n:], targets[n:]
 	}
 }
 
 // inStep runs an operation that delivers to as many as one may.
 func (s *Store) inStep(run func(*tx) error) error {
-	return s.committer.Submit(&commit.Op{Promise: commit.InDatabase, Targets: targetsPerOp,
+	return s.committer.Submit(&commit.Op{Promise: commit.InDatabase, Weight: targetsPerOp,
 		Run: s.in(run)})
 }
 

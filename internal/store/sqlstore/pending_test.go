@@ -52,7 +52,7 @@ func promiseOnly(t testing.TB, s *Store, d *store.Delivery) *delivery {
 	t.Helper()
 	job := &delivery{s: s, Delivery: d, blob: mail.BlobID(s.ids.next()), traceID: s.ids.next()}
 	results := make([]store.Result, len(d.Targets))
-	err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Targets: targetsPerOp,
+	err := s.committer.Submit(&commit.Op{Promise: commit.InVolume, Weight: targetsPerOp,
 		Run: s.in(func(t *tx) error { return job.run(t, results, targetsPerOp) })})
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +140,24 @@ func TestLongListDiesBetweenSteps(t *testing.T) {
 			defer s.Close()
 			once(t, s, ids, body)
 		})
+	}
+}
+
+// Rows that are larger than usual make a step smaller; one is taken always.
+func TestStep(t *testing.T) {
+	for _, c := range []struct{ parsed, prefix, n, taken, weight int }{
+		{500, 400, 0, 0, 0},
+		{500, 400, 7, 7, 7},
+		{500, 400, 1000, 128, 128},
+		{60 << 10, 400, 1000, 8, 128},
+		{500, 16 << 10, 1000, 25, 125},
+		{64 << 20, 400, 1000, 1, 1 + 16384},
+	} {
+		prefix := make([]byte, c.prefix)
+		taken, weight := step(c.parsed, c.n, func(int) []byte { return prefix })
+		if taken != c.taken || weight != c.weight {
+			t.Errorf("%+v: got %d, %d", c, taken, weight)
+		}
 	}
 }
 

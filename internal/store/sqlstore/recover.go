@@ -208,7 +208,7 @@ func (s *Store) redeliver(t *tx, r *replay, p *pendingRecord) error {
 			return err
 		}
 	}
-	return t.insertPending(m, m.Targets[len(placed):], traceID)
+	return t.insertPending(m, m.Targets[len(placed):], len(parsed), traceID)
 }
 
 // retarget makes the rows of a message in a mailbox, and says whether it is

@@ -16,6 +16,10 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 		return nil
 	}
 	s.keeper.lastSnap = s.now()
+	if busy, err := s.importing(ctx); busy || err != nil {
+		s.keeper.changed.Store(true) // half a list of accounts is no state
+		return err
+	}
 	snap := &state.Snapshot{Written: s.now(), LastID: s.ids.last.Load()}
 	err := s.gather(ctx, snap)
 	if err == nil {
@@ -27,6 +31,12 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 		s.keeper.changed.Store(true)
 	}
 	return err
+}
+
+// importing says whether a long list of accounts is under way.
+func (s *Store) importing(ctx context.Context) (busy bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) > 0 FROM staged_job`).Scan(&busy)
+	return busy, err
 }
 
 // nextGeneration counts a change of accounts, domains or settings, which the

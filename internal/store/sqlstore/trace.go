@@ -51,66 +51,10 @@ func (s *Store) flushTraces() error {
 	return nil
 }
 
-// Traces implements store.Store. There is no index on what is looked for: a
-// search reads the rows, newest first, and costs the hot path nothing.
+// Traces implements store.Store.
 func (s *Store) Traces(ctx context.Context, q store.TraceQuery) ([]store.Trace, error) {
 	if err := s.flushTraces(); err != nil {
 		return nil, err
 	}
-	limit := q.Limit
-	if limit == 0 {
-		limit = 100
-	}
-	var found []store.Trace
-	before := int64(1<<63 - 1)
-	for len(found) < limit {
-		page, next, err := s.tracePage(ctx, before, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range page {
-			if len(found) < limit && story.Matches(&t, q) {
-				found = append(found, t)
-			}
-		}
-		if next == 0 {
-			break
-		}
-		before = next
-	}
-	return found, nil
-}
-
-// tracePage reads up to 500 rows below an id and returns the id to go on
-// from, 0 at the end.
-func (s *Store) tracePage(ctx context.Context, before int64, q store.TraceQuery) (
-	[]store.Trace, int64, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, time, data FROM trace WHERE id < $1
-		ORDER BY id DESC LIMIT 500`, before)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
-	var page []store.Trace
-	var id, at int64
-	n := 0
-	for rows.Next() {
-		var data []byte
-		if err := rows.Scan(&id, &at, &data); err != nil {
-			return nil, 0, err
-		}
-		n++
-		if !q.Since.IsZero() && at < q.Since.UnixMicro() {
-			return page, 0, rows.Err()
-		}
-		t, err := story.Parse(time.UnixMicro(at), data)
-		if err != nil {
-			continue // a row that cannot be read must not hide the others
-		}
-		page = append(page, *t)
-	}
-	if n < 500 {
-		id = 0
-	}
-	return page, id, rows.Err()
+	return story.Find(ctx, s.read, q)
 }
