@@ -10,6 +10,7 @@ import (
 	"postrider/internal/blob"
 	"postrider/internal/mail"
 	"postrider/internal/message"
+	"postrider/internal/message/field"
 	"postrider/internal/store"
 )
 
@@ -314,18 +315,18 @@ func (t *transaction) judgeAuthor(m *message.Message) *mail.Reply {
 		return mail.NewReply(554, "5.6.0", "the header is too large")
 	}
 	own := t.v.User.Address
-	for _, field := range authorFields {
+	for _, name := range authorFields {
 		named := false
-		for _, a := range m.Header.Addresses(field) {
-			if a.Mark != message.Mailbox {
+		for _, a := range m.Header.Addresses(name) {
+			if a.Mark != field.Mailbox {
 				continue
 			}
 			if named = true; a.Mail().Key() != own.Key() {
 				return mail.NewReply(550, "5.7.1", fmt.Sprintf("%s may not write as %s (the %s field)",
-					own, a.Mail(), field))
+					own, a.Mail(), name))
 			}
 		}
-		if field == "From" && !named && m.Header.Has(field) {
+		if name == "From" && !named && m.Header.Has(name) {
 			return mail.NewReply(550, "5.7.1", fmt.Sprintf("the From field names nobody, not %s", own))
 		}
 	}
@@ -340,7 +341,7 @@ func (t *transaction) delivery(m *message.Message) *store.Delivery {
 	if t.params.HoldUntil.After(now) {
 		d.Hold = t.params.HoldUntil
 	}
-	d.Sent, _ = message.ParseDate(m.Header.Get("Date"))
+	d.Sent = m.Header.Sent()
 	var room [stampRoom]byte
 	shared := t.stamp(room[:0], m, now)
 	var flags mail.Flags

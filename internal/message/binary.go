@@ -75,15 +75,15 @@ func (v *View) relabel(at, start, size int64, p *Part) (int64, error) {
 	if f == nil || start+p.HeaderOffset < at {
 		return at, nil
 	}
-	field := start + p.HeaderOffset + f.Offset
+	place := start + p.HeaderOffset + f.Offset
 	leaf := len(p.Parts) == 0 && p.Message == nil && p.Type != "multipart" && p.Type != "message"
 	label := "8bit" // what a container may have (RFC 2045 section 6.4)
 	if leaf {
 		label = "base64"
 	}
-	v.source(at, field-at, false)
+	v.source(at, place-at, false)
 	v.literal(f.Name + ": " + label + "\r\n")
-	at = field + f.Len
+	at = place + f.Len
 	if leaf {
 		body := start + p.BodyOffset
 		v.source(at, body-at, false)

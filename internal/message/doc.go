@@ -1,8 +1,8 @@
-// Package message reads Internet messages: headers, addresses and dates of
-// RFC 5322, the parts of MIME (RFC 2045 to 2049, 2183, 2231) with their
-// places in bytes, encoded words (RFC 2047), UTF-8 headers (RFC 6532) and
-// charsets. It takes what real mail does wrong: nothing is refused, and what
-// was found is noted as Defects.
+// Package message reads Internet messages: headers (RFC 5322, RFC 6532) and
+// the parts of MIME (RFC 2045 to 2049) with their places in bytes. What the
+// values of fields say is read by package field, what stands in bodies by
+// package coding. It takes what real mail does wrong: nothing is refused, and
+// what was found is noted as Defects.
 //
 // Parse goes over a message once and keeps its structure, never its body.
 // All values are read-only once made and may be shared between goroutines;

@@ -2,7 +2,8 @@ package message
 
 import (
 	"time"
-	"unicode/utf8"
+
+	"postrider/internal/message/field"
 )
 
 // An Envelope is what IMAP calls so (RFC 9051 section 7.5.2): the header
@@ -12,12 +13,12 @@ import (
 type Envelope struct {
 	Date      string
 	Subject   string
-	From      []Address
-	Sender    []Address
-	ReplyTo   []Address
-	To        []Address
-	Cc        []Address
-	Bcc       []Address
+	From      []field.Address
+	Sender    []field.Address
+	ReplyTo   []field.Address
+	To        []field.Address
+	Cc        []field.Address
+	Bcc       []field.Address
 	InReplyTo string
 	MessageID string
 }
@@ -39,22 +40,29 @@ func (h Header) Envelope() *Envelope {
 	}
 }
 
+// Addresses gives the entries of all fields of this name, in any case.
+func (h Header) Addresses(name string) []field.Address {
+	var all []field.Address
+	for f := range h.All(name) {
+		all = append(all, field.ParseAddressList(f.Text())...)
+	}
+	return all
+}
+
+// addresses gives the entries of all fields of a kind.
+func (h Header) addresses(k kind) []field.Address {
+	var all []field.Address
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.kind == k {
+			all = field.AppendAddressList(all, f.Text())
+		}
+	}
+	return all
+}
+
 // Sent gives the time of the Date field, the zero Time if there is none or
 // it cannot be read.
 func (h Header) Sent() time.Time {
-	t, _ := ParseDate(h.text(kDate))
+	t, _ := field.ParseDate(h.text(kDate))
 	return t
-}
-
-// cut shortens s to limit bytes at most, not within a character, and says
-// whether it had to.
-func cut(s string, limit int) (string, bool) {
-	if len(s) <= limit {
-		return s, false
-	}
-	n := limit
-	for n > limit-utf8.UTFMax && n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n], true
 }

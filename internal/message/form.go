@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strings"
 	"time"
+
+	"postrider/internal/message/field"
 )
 
 // FormVersion is the version of the form that AppendForm writes. A reader of
@@ -61,7 +63,7 @@ func cutReferences(s string) (string, bool) {
 	if len(s) <= maxFormReferences {
 		return s, false
 	}
-	first := "<" + firstID(s) + ">"
+	first := "<" + field.FirstID(s) + ">"
 	if len(first) > maxFormReferences/2 {
 		first = ""
 	}
@@ -126,7 +128,7 @@ func (e *formEncoder) text(s string) {
 	if e.full() {
 		limit = 0
 	}
-	s, shorter := cut(s, limit)
+	s, shorter := field.Cut(s, limit)
 	e.cut = e.cut || shorter
 	e.uint(uint64(len(s)))
 	e.b = append(e.b, s...)
@@ -151,7 +153,7 @@ func (e *formEncoder) envelope(v *Envelope) {
 	}
 	e.text(v.Date)
 	e.text(v.Subject)
-	for _, list := range [...][]Address{v.From, v.Sender, v.ReplyTo, v.To, v.Cc, v.Bcc} {
+	for _, list := range [...][]field.Address{v.From, v.Sender, v.ReplyTo, v.To, v.Cc, v.Bcc} {
 		e.addresses(list)
 	}
 	e.text(v.InReplyTo)
@@ -167,7 +169,7 @@ const (
 	tagGroupEnd
 )
 
-func (e *formEncoder) addresses(list []Address) {
+func (e *formEncoder) addresses(list []field.Address) {
 	start, group := len(e.b), false
 	for _, a := range list {
 		if len(e.b)-start > maxFormAddresses || e.full() {
@@ -175,12 +177,12 @@ func (e *formEncoder) addresses(list []Address) {
 			break
 		}
 		switch {
-		case a.Mark == GroupStart:
+		case a.Mark == field.GroupStart:
 			e.b = append(e.b, tagGroupStart)
 			e.text(a.Name)
 			group = true
 			continue
-		case a.Mark == GroupEnd:
+		case a.Mark == field.GroupEnd:
 			e.b = append(e.b, tagGroupEnd)
 			group = false
 			continue
@@ -297,7 +299,7 @@ func partBits(p *Part) uint64 {
 	return bits
 }
 
-func (e *formEncoder) params(ps Params) {
+func (e *formEncoder) params(ps field.Params) {
 	for _, p := range ps {
 		if e.full() {
 			e.cut = true

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"postrider/internal/mail"
+	"postrider/internal/message/field"
 )
 
 // sameForm compares forms: headers are not kept, and times are equal when
@@ -52,17 +53,18 @@ func TestFormOfCommonMessage(t *testing.T) {
 // texts are what strangers may put into a field, control bytes excepted.
 var texts = rapid.StringMatching(`[ -~äöü日本語]{0,40}`)
 
-func drawAddresses(t *rapid.T, label string) []Address {
-	var list []Address
+func drawAddresses(t *rapid.T, label string) []field.Address {
+	var list []field.Address
 	for range rapid.IntRange(0, 3).Draw(t, label) {
-		list = append(list, Address{
+		list = append(list, field.Address{
 			Name: texts.Draw(t, "name"), Route: rapid.SampledFrom([]string{"", "", "@a"}).Draw(t, "route"),
 			Local: texts.Draw(t, "local"), Domain: texts.Draw(t, "domain"),
 		})
 	}
 	if rapid.Bool().Draw(t, "group") {
-		list = append(append([]Address{{Name: texts.Draw(t, "name"), Mark: GroupStart}}, list...),
-			Address{Mark: GroupEnd})
+		start := field.Address{Name: texts.Draw(t, "name"), Mark: field.GroupStart}
+		list = append([]field.Address{start}, list...)
+		list = append(list, field.Address{Mark: field.GroupEnd})
 	}
 	return list
 }
@@ -72,16 +74,16 @@ func drawEnvelope(t *rapid.T) *Envelope {
 		Date: texts.Draw(t, "date"), Subject: texts.Draw(t, "subject"),
 		InReplyTo: texts.Draw(t, "in-reply-to"), MessageID: texts.Draw(t, "message-id"),
 	}
-	for _, l := range []*[]Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc} {
+	for _, l := range []*[]field.Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc} {
 		*l = drawAddresses(t, "addresses")
 	}
 	return e
 }
 
-func drawParams(t *rapid.T) Params {
-	var ps Params
+func drawParams(t *rapid.T) field.Params {
+	var ps field.Params
 	for range rapid.IntRange(0, 3).Draw(t, "params") {
-		ps = append(ps, Param{
+		ps = append(ps, field.Param{
 			Name:  rapid.SampledFrom([]string{"charset", "filename*0*", "x-own"}).Draw(t, "name"),
 			Value: texts.Draw(t, "value"),
 		})
@@ -181,8 +183,9 @@ func TestFormIsBounded(t *testing.T) {
 			if !f.Cut {
 				t.Error("the form does not say that it was cut")
 			}
-			for _, list := range [][]Address{f.Envelope.To, f.Envelope.Cc} {
-				if n := len(list); n > 0 && list[0].Mark == GroupStart && list[n-1].Mark != GroupEnd {
+			for _, list := range [][]field.Address{f.Envelope.To, f.Envelope.Cc} {
+				n := len(list)
+				if n > 0 && list[0].Mark == field.GroupStart && list[n-1].Mark != field.GroupEnd {
 					t.Error("a group was cut and not closed")
 				}
 			}

@@ -1,10 +1,12 @@
 package message
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
 	"postrider/internal/mail"
+	"postrider/internal/message/field"
 )
 
 // ParseForm reads what AppendForm wrote. The error is of kind Damaged and
@@ -12,8 +14,8 @@ import (
 func ParseForm(b []byte) (*Form, error) {
 	d := formDecoder{s: string(b)}
 	if v := d.byte(); v != FormVersion {
-		return nil, mail.Errorf(mail.Damaged, "message form has version "+itoa(int(v))+
-			", this program reads version "+itoa(FormVersion))
+		return nil, mail.Errorf(mail.Damaged, "message form has version "+strconv.Itoa(int(v))+
+			", this program reads version "+strconv.Itoa(FormVersion))
 	}
 	flags := d.byte()
 	f := &Form{Cut: flags&formCut != 0}
@@ -34,7 +36,7 @@ func ParseForm(b []byte) (*Form, error) {
 		d.fail("bytes behind the end")
 	}
 	if d.what != "" {
-		return nil, mail.Errorf(mail.Damaged, "message form is damaged at byte "+itoa(d.at)+
+		return nil, mail.Errorf(mail.Damaged, "message form is damaged at byte "+strconv.Itoa(d.at)+
 			": "+d.what)
 	}
 	return f, nil
@@ -137,24 +139,24 @@ func (d *formDecoder) coded(table []string) string {
 
 func (d *formDecoder) envelope() *Envelope {
 	v := &Envelope{Date: d.text(), Subject: d.text()}
-	for _, list := range [...]*[]Address{&v.From, &v.Sender, &v.ReplyTo, &v.To, &v.Cc, &v.Bcc} {
+	for _, list := range [...]*[]field.Address{&v.From, &v.Sender, &v.ReplyTo, &v.To, &v.Cc, &v.Bcc} {
 		*list = d.addresses()
 	}
 	v.InReplyTo, v.MessageID = d.text(), d.text()
 	return v
 }
 
-func (d *formDecoder) addresses() []Address {
-	var list []Address
+func (d *formDecoder) addresses() []field.Address {
+	var list []field.Address
 	for {
-		var a Address
+		var a field.Address
 		switch d.byte() {
 		case tagEnd:
 			return list
 		case tagGroupStart:
-			a = Address{Mark: GroupStart, Name: d.text()}
+			a = field.Address{Mark: field.GroupStart, Name: d.text()}
 		case tagGroupEnd:
-			a.Mark = GroupEnd
+			a.Mark = field.GroupEnd
 		case tagRouted:
 			a.Route = d.text()
 			a.Name, a.Local, a.Domain = d.text(), d.text(), d.text()
@@ -168,14 +170,14 @@ func (d *formDecoder) addresses() []Address {
 	}
 }
 
-func (d *formDecoder) params() Params {
-	ps := Params{}
+func (d *formDecoder) params() field.Params {
+	ps := field.Params{}
 	for {
 		switch d.byte() {
 		case 0:
 			return ps
 		case 1:
-			ps = append(ps, Param{Name: d.coded(formParams), Value: d.text()})
+			ps = append(ps, field.Param{Name: d.coded(formParams), Value: d.text()})
 		default:
 			d.fail("unknown parameter tag")
 			return ps

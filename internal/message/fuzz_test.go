@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postrider/internal/message/field"
 )
 
 func addFiles(f *testing.F, add func(raw []byte)) {
@@ -57,7 +58,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("form (- made, + read):\n%s", d)
 		}
 		Recipients(m.Header)
-		BaseSubject(m.Header.Decoded("Subject"))
+		field.BaseSubject(m.Header.Decoded("Subject"))
 	})
 }
 
@@ -106,56 +107,6 @@ func inside(t *testing.T, p, c *Part) {
 	}
 }
 
-func FuzzAddressList(f *testing.F) {
-	addFiles(f, func(raw []byte) {
-		h, _ := ParseHeader(raw, Limits{})
-		for _, name := range []string{"From", "Sender", "To", "Cc", "Bcc", "Reply-To"} {
-			if s := h.Get(name); s != "" {
-				f.Add(s)
-			}
-		}
-	})
-	for _, s := range []string{`"`, `a@b <`, `<@a:b`, `a:b:;`, `(`, `a@[`, `<"<`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		open := false
-		for _, a := range ParseAddressList(s) {
-			switch a.Mark {
-			case GroupStart:
-				if open {
-					t.Error("a group in a group")
-				}
-				open = true
-			case GroupEnd:
-				if !open {
-					t.Error("the end of no group")
-				}
-				open = false
-			case Mailbox:
-				if a == (Address{}) {
-					t.Error("an address of nothing")
-				}
-			}
-			a.DisplayName()
-			a.Via()
-			Unroute(a.Local)
-		}
-		if open {
-			t.Error("a group without its end")
-		}
-		addr, err := ParseAddress(s)
-		if err != nil {
-			return
-		}
-		// What is accepted must come back the same when it is written.
-		again, err := ParseAddress(addr.String())
-		if err != nil || again != addr {
-			t.Errorf("%q: got %+v, then %+v, error %v", s, addr, again, err)
-		}
-	})
-}
-
 func FuzzForm(f *testing.F) {
 	addFiles(f, func(raw []byte) { f.Add(parseBytes(f, raw, Limits{}).AppendForm(nil)) })
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -169,52 +120,6 @@ func FuzzForm(f *testing.F) {
 		}
 		if d := cmp.Diff(form, again, sameForm); d != "" && !again.Cut {
 			t.Errorf("form (- read, + read again):\n%s", d)
-		}
-	})
-}
-
-func FuzzEncodedWord(f *testing.F) {
-	for _, s := range []string{
-		"=?utf-8?q?a?= =?utf-8?b?w6TDtg?=", "=?iso-2022-jp?b?GyRCRnxLXBsoQg==?=", "=?x?q?=ff?=",
-		"=?utf-8?q?=0d=0aBcc:_x?=", "=?", "=?=?=?", "=?utf-8?q??=", "=?utf-16?b?/v8AYQ==?=", "\xff",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got := DecodeWords(s)
-		if !utf8.ValidString(got) {
-			t.Errorf("%q: got invalid UTF-8 %q", s, got)
-		}
-		if !strings.ContainsAny(s, "\r\n") && strings.ContainsAny(got, "\r\n") {
-			t.Errorf("%q: got line ends in %q", s, got)
-		}
-		c, _ := parseContentType("a/b; x=" + s)
-		if got := c.params.Lookup("x"); !utf8.ValidString(got) {
-			t.Errorf("parameter %q: got invalid UTF-8 %q", s, got)
-		}
-	})
-}
-
-func FuzzDate(f *testing.F) {
-	for _, s := range []string{
-		"Sat, 21 Nov 2026 06:12:39 +0100", "Sat Nov 21 06:12:39 PST 2026", "21-Nov-98 6.12 EST",
-		"(x) 1 Jan 00 0:0", "1 1 1 1:1", "99 Dec 99999 23:59:60 -2400",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := ParseDate(s)
-		if ok != !got.IsZero() && got.Year() != 1 {
-			t.Errorf("%q: got %v %v", s, got, ok)
-		}
-		if !ok {
-			return
-		}
-		const layout = "2 Jan 2006 15:04:05 -0700"
-		if got.Year() >= 100 {
-			if again, ok := ParseDate(got.Format(layout)); !ok || !again.Equal(got) {
-				t.Errorf("%q: got %v, then %v", s, got, again)
-			}
 		}
 	})
 }

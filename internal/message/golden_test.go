@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postrider/internal/message/field"
 )
 
 var update = flag.Bool("update", false, "rewrite the .want files")
@@ -87,13 +89,13 @@ func dump(t *testing.T, raw []byte) string {
 	fmt.Fprintf(&b, "size %d received %d defects [%v]\n", m.Size, m.Header.CountReceived(), m.Defects)
 	for i := range m.Header.Fields {
 		f := &m.Header.Fields[i]
-		fmt.Fprintf(&b, "%4d+%-3d %s: %q\n", f.Offset, f.Len, f.Name, DecodeWords(f.Text()))
+		fmt.Fprintf(&b, "%4d+%-3d %s: %q\n", f.Offset, f.Len, f.Name, field.DecodeWords(f.Text()))
 	}
 	if s := m.Header.Sent(); !s.IsZero() {
 		fmt.Fprintf(&b, "sent %s\n", s.Format(time.RFC3339))
 	}
 	dumpEnvelope(&b, "", m.Header.Envelope())
-	base, reply := BaseSubject(m.Header.Decoded("Subject"))
+	base, reply := field.BaseSubject(m.Header.Decoded("Subject"))
 	fmt.Fprintf(&b, "thread %x base %q reply %v\n", m.Header.ThreadKey(), base, reply)
 	dumpPart(t, &b, raw, m.Root, "")
 	form := m.AppendForm(nil)
@@ -108,16 +110,16 @@ func dump(t *testing.T, raw []byte) string {
 func dumpEnvelope(b *strings.Builder, indent string, e *Envelope) {
 	for _, l := range []struct {
 		name string
-		list []Address
+		list []field.Address
 	}{
 		{"from", e.From}, {"sender", e.Sender}, {"reply-to", e.ReplyTo}, {"to", e.To},
 		{"cc", e.Cc}, {"bcc", e.Bcc},
 	} {
 		for _, a := range l.list {
 			switch a.Mark {
-			case GroupStart:
+			case field.GroupStart:
 				fmt.Fprintf(b, "%s%s group %q\n", indent, l.name, a.DisplayName())
-			case GroupEnd:
+			case field.GroupEnd:
 				fmt.Fprintf(b, "%s%s end of group\n", indent, l.name)
 			default:
 				fmt.Fprintf(b, "%s%s %q route %q local %q domain %q\n",

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"strings"
 	"unicode/utf8"
+
+	"postrider/internal/message/field"
 )
 
 // A Header is the list of fields of a message or part, in their order. The
@@ -28,30 +30,7 @@ type Field struct {
 // Text gives the value on one line: unfolded (RFC 5322 section 2.2.3),
 // without the blanks around it and without control bytes; encoded words are
 // not decoded.
-func (f *Field) Text() string { return clean(f.Value) }
-
-// clean unfolds s, trims it and removes control bytes; tabs become blanks.
-func clean(s string) string {
-	s = strings.Trim(s, " \t\r\n")
-	i := 0
-	for i < len(s) && s[i] >= ' ' && s[i] != 0x7f {
-		i++
-	}
-	if i == len(s) {
-		return s
-	}
-	b := make([]byte, i, len(s))
-	copy(b, s)
-	for ; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\t':
-			b = append(b, ' ')
-		case c >= ' ' && c != 0x7f:
-			b = append(b, c)
-		}
-	}
-	return string(bytes.Trim(b, " "))
-}
+func (f *Field) Text() string { return field.Unfold(f.Value) }
 
 // Get gives the Text of the first field of this name, in any case; "" if
 // there is none.
@@ -89,7 +68,7 @@ func (h Header) Has(name string) bool { return h.Field(name) != nil }
 
 // Decoded gives the text of the first field of this name with its encoded
 // words decoded (RFC 2047); "" if there is none.
-func (h Header) Decoded(name string) string { return DecodeWords(h.Get(name)) }
+func (h Header) Decoded(name string) string { return field.DecodeWords(h.Get(name)) }
 
 // CountReceived counts the Received fields, each a hop of the message
 // (RFC 5321 section 6.3).

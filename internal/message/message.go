@@ -4,6 +4,9 @@ import (
 	"context"
 	"io"
 	"strings"
+
+	"postrider/internal/message/coding"
+	"postrider/internal/message/field"
 )
 
 // Limits bound what Parse looks into. A zero field means its default.
@@ -58,12 +61,12 @@ type Message struct {
 // A Part is one entity of RFC 2045 section 2.4. Offsets count bytes from the
 // start of the whole message, also within embedded messages.
 type Part struct {
-	Type    string // lower case; "text" if not given
-	Subtype string // lower case; "plain" if not given
-	Params  Params // of Content-Type, as they came
+	Type    string       // lower case; "text" if not given
+	Subtype string       // lower case; "plain" if not given
+	Params  field.Params // of Content-Type, as they came
 
 	Disposition       string // lower case; "" if not given
-	DispositionParams Params
+	DispositionParams field.Params
 
 	Encoding    string // Content-Transfer-Encoding, lower case; "7bit" if not given
 	ID          string // Content-ID with its angle brackets
@@ -164,12 +167,12 @@ func (p *Part) Body(r io.ReaderAt) *io.SectionReader {
 // encoding. What cannot be decoded is passed over; the only errors are those
 // of r.
 func (p *Part) Decoded(r io.ReaderAt) io.Reader {
-	return NewDecoder(p.Body(r), p.Encoding)
+	return coding.NewDecoder(p.Body(r), p.Encoding)
 }
 
 // Text gives the decoded body of the part as UTF-8.
 func (p *Part) Text(r io.ReaderAt) io.Reader {
-	return NewCharsetReader(p.Decoded(r), p.Charset())
+	return coding.NewReader(p.Decoded(r), p.Charset())
 }
 
 // Parse reads the structure of the size bytes of r in one pass. It keeps a

@@ -80,7 +80,7 @@ func (p *Part) last() *Part {
 
 // multipart reads the parts of a multipart body (RFC 2046 section 5.1).
 func (p *parser) multipart(part *Part, depth int) delimiter {
-	boundary := part.Params.boundary()
+	boundary := part.Params.Boundary()
 	switch {
 	case boundary == "" || len(boundary) > maxBoundary:
 		p.defects |= DefectNoBoundary

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postrider/internal/mail"
+	"postrider/internal/message/field"
 )
 
 // Recipients reads the envelope recipients out of a header, for a message
@@ -20,54 +21,24 @@ func Recipients(h Header) ([]mail.Address, error) {
 	if h.Truncated {
 		return nil, mail.Errorf(mail.Invalid, "the header is too large to read its recipients")
 	}
-	fields := recipientFields(h)
 	var all []mail.Address
 	seen := make(map[string]bool)
-	for _, f := range fields {
-		p := addressParser{s: f.Text()}
-		p.list()
-		if p.flaw != "" {
-			return nil, badRecipient(f.Name, p.flaw)
+	for _, f := range recipientFields(h) {
+		list, err := field.Recipients(f.Name, f.Text())
+		if err != nil {
+			return nil, err
 		}
-		for _, a := range p.out {
-			if a.Mark != Mailbox {
-				continue
-			}
-			m := a.Mail()
-			if !validRecipient(m) {
-				return nil, badRecipient(f.Name, m.String())
-			}
+		for _, m := range list {
 			if key := m.Key(); !seen[key] {
 				seen[key] = true
 				all = append(all, m)
 			}
-		}
-		if len(p.out) >= maxAddresses {
-			return nil, mail.Errorf(mail.Invalid, "too many addresses in "+f.Name)
 		}
 	}
 	if len(all) == 0 {
 		return nil, mail.Errorf(mail.Invalid, "there is no recipient in To, Cc or Bcc")
 	}
 	return all, nil
-}
-
-// ParseAddress reads one address as people type it, with or without a
-// display name. The error is of kind Invalid and quotes what is wrong. A bare
-// local part has no domain.
-func ParseAddress(s string) (mail.Address, error) {
-	p := addressParser{s: clean(s)}
-	p.list()
-	if p.flaw != "" || len(p.out) != 1 || !validRecipient(p.out[0].Mail()) {
-		text, _ := cut(s, 200)
-		return mail.Address{}, mail.Errorf(mail.Invalid, "not a mail address: "+text)
-	}
-	return p.out[0].Mail(), nil
-}
-
-func badRecipient(field, text string) error {
-	text, _ = cut(text, 200)
-	return mail.Errorf(mail.Invalid, "not an address in "+field+": "+text)
 }
 
 // recipientFields gives the fields that name the recipients.
@@ -97,39 +68,6 @@ func recipientFields(h Header) []*Field {
 		return resent
 	}
 	return fields
-}
-
-// validRecipient says whether an address may be tried at all.
-func validRecipient(a mail.Address) bool {
-	control := func(r rune) bool { return r < ' ' || r == 0x7f }
-	if a.Local == "" || strings.ContainsFunc(a.Local, control) {
-		return false
-	}
-	if strings.HasPrefix(a.Domain, "[") {
-		_, ok := a.Literal()
-		return ok
-	}
-	return a.Domain == "" || validDomain(a.Domain)
-}
-
-// validDomain checks the letters and the labels of a domain name (RFC 5321
-// section 2.3.5, RFC 6531 section 3.3). Underscores are let through.
-func validDomain(s string) bool {
-	if len(s) > 255 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := range len(label) {
-			c := label[i]
-			if c < 0x80 && !isAlpha(c) && !isDigit(c) && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // A Range is a stretch of a message, in bytes.

@@ -1,4 +1,4 @@
-package message
+package field
 
 import (
 	"cmp"
@@ -99,34 +99,16 @@ const maxAddresses = 20_000
 // ParseAddressList reads the unfolded value of an address field. It takes
 // what real mail has: missing quotes, commas and brackets, semicolons as
 // separators, empty entries, bare names without a domain, UTF-8 (RFC 6532).
-// It never fails; what makes no sense is left out. Recipients is the strict
-// reader.
-func ParseAddressList(s string) []Address {
-	p := addressParser{s: s}
+// It never fails; what makes no sense is left out, and so is what comes after
+// the first 20 000 entries. Recipients is the strict reader.
+func ParseAddressList(s string) []Address { return AppendAddressList(nil, s) }
+
+// AppendAddressList appends to list what ParseAddressList gives of s. The list
+// as a whole gets no longer than 20 000 entries.
+func AppendAddressList(list []Address, s string) []Address {
+	p := addressParser{s: s, out: list}
 	p.list()
 	return p.out
-}
-
-// Addresses gives the entries of all fields of this name, in any case.
-func (h Header) Addresses(name string) []Address {
-	var all []Address
-	for f := range h.All(name) {
-		all = append(all, ParseAddressList(f.Text())...)
-	}
-	return all
-}
-
-// addresses gives the entries of all fields of a kind.
-func (h Header) addresses(k kind) []Address {
-	var all []Address
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.kind == k {
-			p := addressParser{s: f.Text(), out: all}
-			p.list()
-			all = p.out
-		}
-	}
-	return all
 }
 
 // An addressParser goes over the text once.

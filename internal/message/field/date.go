@@ -1,4 +1,4 @@
-package message
+package field
 
 import (
 	"strings"

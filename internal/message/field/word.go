@@ -1,8 +1,9 @@
-package message
+package field
 
 import (
-	"encoding/base64"
 	"strings"
+
+	"postrider/internal/message/coding"
 )
 
 // DecodeWords decodes the encoded words of RFC 2047 in an unfolded value and
@@ -14,7 +15,7 @@ import (
 func DecodeWords(s string) string {
 	i := strings.Index(s, "=?")
 	if i < 0 {
-		return ensureUTF8(s)
+		return coding.UTF8(s)
 	}
 	d := wordDecoder{}
 	for s != "" {
@@ -57,7 +58,7 @@ func (d *wordDecoder) text(s string) {
 		return
 	}
 	d.flush()
-	d.out.WriteString(ensureUTF8(s))
+	d.out.WriteString(coding.UTF8(s))
 }
 
 func (d *wordDecoder) word(w encodedWord) {
@@ -67,29 +68,24 @@ func (d *wordDecoder) word(w encodedWord) {
 	}
 	d.charset, d.pending, d.blanks = w.charset, true, ""
 	if w.base64 {
-		d.bytes, d.sextets = appendBase64(d.bytes, d.sextets, w.text)
+		d.bytes, d.sextets = coding.AppendB(d.bytes, d.sextets, w.text)
 		return
 	}
 	d.endBase64()
-	d.bytes = appendQ(d.bytes, w.text)
+	d.bytes = coding.AppendQ(d.bytes, w.text)
 }
 
 func (d *wordDecoder) flush() {
 	if d.pending {
 		d.endBase64()
-		d.out.WriteString(strings.Map(printable, decodeCharset(d.charset, d.bytes)))
+		d.out.WriteString(strings.Map(printable, coding.Decode(d.charset, d.bytes)))
 		d.out.WriteString(d.blanks)
 	}
 	d.bytes, d.pending, d.blanks = d.bytes[:0], false, ""
 }
 
-// endBase64 decodes what is left of a base64 text that ends without its
-// padding; one sextet alone is no byte.
 func (d *wordDecoder) endBase64() {
-	if len(d.sextets) >= 2 {
-		d.bytes, _ = base64.RawStdEncoding.AppendDecode(d.bytes, d.sextets)
-	}
-	d.sextets = d.sextets[:0]
+	d.bytes, d.sextets = coding.EndB(d.bytes, d.sextets), d.sextets[:0]
 }
 
 func printable(r rune) rune {
@@ -132,48 +128,4 @@ func parseWord(s string) (encodedWord, bool) {
 	w := encodedWord{charset: charset, base64: enc == 'b', text: text[:end]}
 	w.len = len(s) - len(text) + end + 2
 	return w, true
-}
-
-// appendQ decodes the Q encoding (RFC 2047 section 4.2).
-func appendQ(b []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '_':
-			b = append(b, ' ')
-		case s[i] == '=' && i+2 < len(s):
-			hi, ok1 := unhex(s[i+1])
-			lo, ok2 := unhex(s[i+2])
-			if !ok1 || !ok2 {
-				b = append(b, '=')
-				continue
-			}
-			b = append(b, hi<<4|lo)
-			i += 2
-		default:
-			b = append(b, s[i])
-		}
-	}
-	return b
-}
-
-// appendBase64 decodes base64, passing over what is not of its alphabet.
-// Sextets that make no whole group come back: some senders cut the text of
-// several words anywhere.
-func appendBase64(b, sextets []byte, s string) (decoded, rest []byte) {
-	for i := range len(s) {
-		switch {
-		case isBase64(s[i]):
-			sextets = append(sextets, s[i])
-		case s[i] == '=' && len(sextets)%4 > 1:
-			b, _ = base64.RawStdEncoding.AppendDecode(b, sextets)
-			sextets = sextets[:0]
-		}
-	}
-	n := len(sextets) / 4 * 4
-	b, _ = base64.RawStdEncoding.AppendDecode(b, sextets[:n])
-	return b, append(sextets[:0], sextets[n:]...)
-}
-
-func isBase64(c byte) bool {
-	return isAlpha(c) || isDigit(c) || c == '+' || c == '/'
 }

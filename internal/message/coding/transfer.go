@@ -1,4 +1,4 @@
-package message
+package coding
 
 import (
 	"bufio"
@@ -103,8 +103,8 @@ func (b *base64Reader) group() {
 }
 
 var base64Alphabet = func() (t [256]bool) {
-	for c := range t {
-		t[c] = isBase64(byte(c))
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" {
+		t[c] = true
 	}
 	return t
 }()
@@ -188,10 +188,8 @@ func decodeQPLine(dst, line []byte) []byte {
 		dst = append(dst, body[:i]...)
 		body = body[i:]
 		if len(body) >= 3 {
-			hi, ok1 := unhex(body[1])
-			lo, ok2 := unhex(body[2])
-			if ok1 && ok2 {
-				dst = append(dst, hi<<4|lo)
+			if c, ok := unhex(body[1], body[2]); ok {
+				dst = append(dst, c)
 				body = body[3:]
 				continue
 			}

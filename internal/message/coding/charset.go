@@ -1,4 +1,4 @@
-package message
+package coding
 
 import (
 	"io"
@@ -52,7 +52,7 @@ var charsetAliases = map[string]string{
 // lookupCharset finds a charset by name; nil stands for ASCII and UTF-8,
 // which need no table, and known says whether the name means anything.
 func lookupCharset(name string) (e encoding.Encoding, known bool) {
-	name = strings.Trim(lower(name), " \t\"'")
+	name = strings.Trim(strings.ToLower(name), " \t\"'")
 	name, _, _ = strings.Cut(name, "*") // a language (RFC 2231 section 5)
 	switch name {
 	case "", "utf-8", "utf8", "us-ascii":
@@ -78,9 +78,9 @@ func lookupCharset(name string) (e encoding.Encoding, known bool) {
 	return e, true
 }
 
-// decodeCharset converts b to UTF-8. What is invalid, and what is not ASCII
+// Decode converts b from a charset to UTF-8. What is invalid, and what is not ASCII
 // in a charset that nobody knows, becomes U+FFFD.
-func decodeCharset(charset string, b []byte) string {
+func Decode(charset string, b []byte) string {
 	e, known := lookupCharset(charset)
 	if e != nil {
 		if out, err := e.NewDecoder().Bytes(b); err == nil {
@@ -105,19 +105,19 @@ func asciiOnly(b []byte) string {
 	return out.String()
 }
 
-// ensureUTF8 gives s if it is UTF-8. Else it reads it as windows-1252, which
+// UTF8 gives s if it is UTF-8. Else it reads it as windows-1252, which
 // most of the 8-bit mail without a charset is.
-func ensureUTF8(s string) string {
+func UTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
-	return decodeCharset("windows-1252", []byte(s))
+	return Decode("windows-1252", []byte(s))
 }
 
-// NewCharsetReader converts what r gives from a charset to UTF-8. Invalid
+// NewReader converts what r gives from a charset to UTF-8. Invalid
 // bytes become U+FFFD; a charset that nobody knows is read as UTF-8. The only
 // errors are those of r.
-func NewCharsetReader(r io.Reader, charset string) io.Reader {
+func NewReader(r io.Reader, charset string) io.Reader {
 	e, _ := lookupCharset(charset)
 	if e == nil {
 		e = unicode.UTF8
