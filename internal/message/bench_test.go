@@ -2,8 +2,8 @@ package message
 
 import (
 	"bytes"
-	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,23 +46,21 @@ func message4k() []byte {
 
 func BenchmarkParse4k(b *testing.B) {
 	raw := message4k()
-	r := inMemory(raw)
-	b.SetBytes(int64(len(raw)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse(context.Background(), r, int64(len(raw)), Limits{}); err != nil {
-			b.Fatal(err)
-		}
-	}
+	parse(b, inMemory(raw), int64(len(raw)))
 }
 
 func BenchmarkParseWindow4k(b *testing.B) {
 	raw := message4k()
-	r := windowed{bytes.NewReader(raw)}
-	b.SetBytes(int64(len(raw)))
+	parse(b, windowed{bytes.NewReader(raw)}, int64(len(raw)))
+}
+
+// parse measures Parse of the size bytes of r.
+func parse(b *testing.B, r io.ReaderAt, size int64) {
+	b.Helper()
+	b.SetBytes(size)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(context.Background(), r, int64(len(raw)), Limits{}); err != nil {
+		if _, err := Parse(b.Context(), r, size, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -102,13 +100,7 @@ func BenchmarkCountReceived4k(b *testing.B) {
 // BenchmarkParse1GB scans a message that is never whole in memory.
 func BenchmarkParse1GB(b *testing.B) {
 	r := newEndless(1<<30, strings.Repeat("QUJD", 19)+"\r\n")
-	b.SetBytes(r.size)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse(context.Background(), r, r.size, Limits{}); err != nil {
-			b.Fatal(err)
-		}
-	}
+	parse(b, r, r.size)
 }
 
 // attachment makes a file with a message of the given size, most of it made
@@ -143,13 +135,7 @@ func BenchmarkParseFile(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.SetBytes(info.Size())
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := Parse(context.Background(), f, info.Size(), Limits{}); err != nil {
-					b.Fatal(err)
-				}
-			}
+			parse(b, f, info.Size())
 		})
 	}
 }

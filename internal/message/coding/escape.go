@@ -5,31 +5,27 @@ import "encoding/base64"
 // AppendQ appends to b what s stands for in the Q encoding of encoded words
 // (RFC 2047 section 4.2). An escape that is none stays as it is.
 func AppendQ(b []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '=' && i+2 < len(s) {
-			if v, ok := unhex(s[i+1], s[i+2]); ok {
-				c = v
-				i += 2
-			}
-		} else if c == '_' {
-			c = ' '
-		}
-		b = append(b, c)
-	}
-	return b
+	return appendEscaped(b, s, '=', '_')
 }
 
 // AppendPercent appends s to b with %XX decoded (RFC 2231 section 4); what is
 // no such thing stays.
 func AppendPercent(b []byte, s string) []byte {
+	return appendEscaped(b, s, '%', ' ')
+}
+
+// appendEscaped appends s to b, in which two hexadecimal digits behind the
+// byte escape stand for any byte, and the byte blank for a blank.
+func appendEscaped(b []byte, s string, escape, blank byte) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c == '%' && i+2 < len(s) {
+		if c == escape && i+2 < len(s) {
 			if v, ok := unhex(s[i+1], s[i+2]); ok {
 				c = v
 				i += 2
 			}
+		} else if c == blank {
+			c = ' '
 		}
 		b = append(b, c)
 	}
