@@ -294,7 +294,9 @@ func (c *call) settingsCommands() []cli.Command {
 			Flags: []string{"replace", "dry-run", "config"},
 			Short: "set what a file names",
 			Long: "The values go to the database, all or none. With --replace everything that the " +
-				"file does not name gets its default again.",
+				"file does not name gets its default again, but secrets: no export has them, so they are " +
+				"kept. Keys that are needed before the database is open are passed over; they belong " +
+				"into the configuration file.",
 			Examples: []string{"postrider config apply site.toml --replace --dry-run"},
 			Run:      c.configApply,
 		},

@@ -80,6 +80,9 @@ func (c *call) settingsReset(ctx context.Context) error {
 }
 
 func (c *call) printChanges(w io.Writer, r *control.SettingsReply) {
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "Note: %s.\n", note)
+	}
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(w, "Nothing changes.")
 		return

@@ -30,6 +30,9 @@ type SettingsReply struct {
 	// Running says that a server runs; a change that needs a restart then
 	// waits for it.
 	Running bool `json:"running"`
+	// Notes are sentences, without a full stop, about what a file was applied
+	// without.
+	Notes []string `json:"notes"`
 }
 
 // SettingsSetRequest changes settings, all or none.
@@ -38,7 +41,8 @@ type SettingsSetRequest struct {
 }
 
 func (c *Control) settingsSet(ctx context.Context, q SettingsSetRequest) (SettingsReply, error) {
-	return c.changed(c.settings.SetAll(ctx, q.Settings))
+	changes, err := c.settings.SetAll(ctx, q.Settings)
+	return c.changed(settings.Applied{Changes: changes}, err)
 }
 
 // SettingsResetRequest resets settings, all or none.
@@ -48,14 +52,13 @@ type SettingsResetRequest struct {
 
 func (c *Control) settingsReset(ctx context.Context, q SettingsResetRequest) (
 	SettingsReply, error) {
-	return c.changed(c.settings.ResetAll(ctx, q.Keys))
+	changes, err := c.settings.ResetAll(ctx, q.Keys)
+	return c.changed(settings.Applied{Changes: changes}, err)
 }
 
-func (c *Control) changed(changes []settings.Change, err error) (SettingsReply, error) {
-	if changes == nil {
-		changes = []settings.Change{}
-	}
-	return SettingsReply{Changes: changes, Running: c.host != nil}, err
+func (c *Control) changed(a settings.Applied, err error) (SettingsReply, error) {
+	return SettingsReply{Changes: append([]settings.Change{}, a.Changes...),
+		Running: c.host != nil, Notes: append([]string{}, a.Notes...)}, err
 }
 
 // ConfigExportRequest asks for the settings as a file.

@@ -226,45 +226,89 @@ type ApplyOptions struct {
 	DryRun  bool // only tell the changes
 }
 
+// An Applied tells what Apply has changed, or would change.
+type Applied struct {
+	Changes []Change // in the order of the reference manual
+	// Notes are sentences, without a full stop, about what was left as it is.
+	Notes []string
+}
+
 // Apply sets in the database what a configuration file names, all or
-// nothing, and returns the changes in the order of the reference manual.
-// Keys that are fixed elsewhere may be named with the value they have; any
-// other value is refused (Conflict). Mistakes are listed as by LoadFile.
+// nothing. Keys that are fixed elsewhere may be named with the value they
+// have; any other value is refused (Conflict). Mistakes are listed as by
+// LoadFile. Two things are left alone and noted, so that what Export wrote can
+// be applied anywhere: keys that a file must fix, because they are needed
+// before the database is open; and with Replace secrets that the file does not
+// name, because no export has them.
 func (r *Registry) Apply(
 	ctx context.Context, name string, content []byte, o ApplyOptions,
-) ([]Change, error) {
+) (Applied, error) {
+	var a Applied
 	layer, err := r.parseFile(name, content)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.store == nil {
-		return nil, errNoStore
+		return a, errNoStore
 	}
 	wanted := make(map[int]*slot)
 	for i := range table {
 		v, named := layer[i]
+		var note string
 		switch {
 		case named:
-			source, now := r.effective(i)
-			if now.text == v.text && (source > Database || table[i].Boot) {
-				continue
-			}
-			if err := r.mayChange(i); err != nil {
-				return nil, mail.Errorf(mail.Conflict, v.where+": "+err.Error())
-			}
-			wanted[i] = &v.slot
+			note, err = r.wantNamed(wanted, i, v)
 		case o.Replace:
-			if _, stored := r.layers[Database][i]; stored {
-				wanted[i] = nil
-			}
+			note = r.wantDefault(wanted, i)
+		}
+		if err != nil {
+			return Applied{}, err
+		}
+		if note != "" {
+			a.Notes = append(a.Notes, note)
 		}
 	}
 	if o.DryRun {
-		return r.changes(wanted), r.tryChange(valuesOf(r.layersWith(wanted)))
+		a.Changes, err = r.changes(wanted), r.tryChange(valuesOf(r.layersWith(wanted)))
+	} else {
+		a.Changes, err = r.write(ctx, wanted)
 	}
-	return r.write(ctx, wanted)
+	return a, err
+}
+
+// wantNamed wants what a file says of a key, unless it says nothing new.
+func (r *Registry) wantNamed(wanted map[int]*slot, i int, v setting) (note string, err error) {
+	k := &table[i]
+	source, now := r.effective(i)
+	switch {
+	case now.text == v.text && (source > Database || k.Boot):
+		return "", nil
+	case k.Boot:
+		return v.where + ": " + k.Name + " is needed before the database is open and was passed " +
+			"over; it belongs into the configuration file", nil
+	}
+	if err := r.mayChange(i); err != nil {
+		return "", mail.Errorf(mail.Conflict, v.where+": "+err.Error())
+	}
+	wanted[i] = &v.slot
+	return "", nil
+}
+
+// wantDefault wants no value in the database for a key that a file does not
+// name. A secret is kept.
+func (r *Registry) wantDefault(wanted map[int]*slot, i int) (note string) {
+	k := &table[i]
+	_, stored := r.layers[Database][i]
+	switch {
+	case k.Type == Secret && (stored || r.sealed[i]):
+		return k.Name + " is a secret that the file does not name, and is kept; \"postrider " +
+			"settings reset " + k.Name + "\" removes it"
+	case stored:
+		wanted[i] = nil
+	}
+	return ""
 }
 
 // changes lists what differs between the database and what is wanted.

@@ -144,7 +144,8 @@ func TestApply(t *testing.T) {
 		{"again", ApplyOptions{}, nil, 3},
 		{"replace", ApplyOptions{Replace: true}, []Change{pop}, 2},
 	} {
-		got, err := r.Apply(t.Context(), "a.toml", in, c.o)
+		a, err := r.Apply(t.Context(), "a.toml", in, c.o)
+		got := a.Changes
 		if err != nil {
 			t.Fatal(c.name, err)
 		}
@@ -163,6 +164,53 @@ func TestApply(t *testing.T) {
 	}
 	if r.Current().Int(SMTPMaxHops) != 9 {
 		t.Error("half of a refused file was applied")
+	}
+}
+
+// What an export does not have, because it is secret, is not reset by it, and
+// what only a file can say keeps it from nothing.
+func TestApplyExport(t *testing.T) {
+	r, m := attached(t, nil)
+	r.LoadFile("p.toml", []byte("server.user = 'mail'"))
+	if _, err := r.SetAll(t.Context(), []Assignment{{"metrics.token", "sesame"},
+		{"smtp.max_hops", "9"}}); err != nil {
+		t.Fatal(err)
+	}
+	export := r.Export(false)
+	other, _ := attached(t, map[string]string{"metrics.token": m.rows["metrics.token"],
+		"smtp.errors": "7"})
+	for _, c := range []struct {
+		name  string
+		r     *Registry
+		file  string
+		notes []string
+		token string
+	}{
+		{"here", r, string(export), []string{`metrics.token is a secret that the file does not ` +
+			`name, and is kept; "postrider settings reset metrics.token" removes it`}, "sesame"},
+		{"elsewhere", other, string(export), []string{
+			`a.toml:4: server.user is needed before the database is open and was passed over; ` +
+				`it belongs into the configuration file`,
+			`metrics.token is a secret that the file does not name, and is kept; "postrider ` +
+				`settings reset metrics.token" removes it`}, "sesame"},
+		{"named", r, "smtp.max_hops = 9\nmetrics.token = ''", nil, ""},
+	} {
+		for _, dry := range []bool{true, false} {
+			a, err := c.r.Apply(t.Context(), "a.toml", []byte(c.file),
+				ApplyOptions{Replace: true, DryRun: dry})
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			if diff := cmp.Diff(c.notes, a.Notes); diff != "" {
+				t.Errorf("%s: %s", c.name, diff)
+			}
+		}
+		if got := c.r.Current().String(MetricsToken); got != c.token {
+			t.Errorf("%s: got the token %q, want %q", c.name, got, c.token)
+		}
+		if got := c.r.Current().Int(SMTPMaxHops); got != 9 {
+			t.Errorf("%s: smtp.max_hops is %d", c.name, got)
+		}
 	}
 }
 
@@ -185,7 +233,7 @@ listen = [":25", "[::]:26"]
 max_size = "none"
 
 [metrics]
-# token is set in the file and not shown
+# token is set in the file and not shown; "config apply" does not change it
 
 [tls]
 certificate = ["C:\\a \"b\".pem"]

@@ -25,7 +25,8 @@ func (r *Registry) Export(all bool) []byte {
 			fmt.Fprintf(&b, "\n[%s]\n", section)
 		}
 		if k.Type == Secret && v.text != "" {
-			fmt.Fprintf(&b, "# %s is set in the %s and not shown\n", k.last(), source)
+			fmt.Fprintf(&b, "# %s is set in the %s and not shown; \"config apply\" does not change it\n",
+				k.last(), source)
 			continue
 		}
 		fmt.Fprintf(&b, "%s = %s\n", k.last(), k.toml(v.slot))
