@@ -89,11 +89,14 @@ func (c *call) printChanges(w io.Writer, r *control.SettingsReply) {
 	}
 	restart := false
 	for _, ch := range r.Changes {
-		from := ""
-		if ch.Reset {
-			from = " (default)"
+		switch {
+		case ch.Reset && ch.Old == ch.New:
+			fmt.Fprintf(w, "%s: %s, now as the default\n", ch.Name, shown(ch.New))
+		case ch.Reset:
+			fmt.Fprintf(w, "%s: %s -> %s (default)\n", ch.Name, shown(ch.Old), shown(ch.New))
+		default:
+			fmt.Fprintf(w, "%s: %s -> %s\n", ch.Name, shown(ch.Old), shown(ch.New))
 		}
-		fmt.Fprintf(w, "%s: %s -> %s%s\n", ch.Name, shown(ch.Old), shown(ch.New), from)
 		restart = restart || ch.Restart
 	}
 	switch {

@@ -82,9 +82,9 @@ func (r *Registry) explain(i int) Explanation {
 type Change struct {
 	Name    string `json:"name"`
 	Old     string `json:"old"`
-	New     string `json:"new"`
+	New     string `json:"new"`     // as Old if it was set to its default and is reset
 	Reset   bool   `json:"reset"`   // the key goes back to its default
-	Restart bool   `json:"restart"` // it takes effect at the next start
+	Restart bool   `json:"restart"` // it takes effect at the next start, and that differs
 }
 
 // An Assignment is a key with the value that it shall have.
@@ -311,7 +311,8 @@ func (r *Registry) wantDefault(wanted map[int]*slot, i int) (note string) {
 	return ""
 }
 
-// changes lists what differs between the database and what is wanted.
+// changes lists what differs between the database and what is wanted. A key
+// that the database does not name is not set to what it is by default.
 func (r *Registry) changes(wanted map[int]*slot) []Change {
 	var list []Change
 	for i := range table {
@@ -321,16 +322,20 @@ func (r *Registry) changes(wanted map[int]*slot) []Change {
 		}
 		k := &table[i]
 		old, stored := r.layers[Database][i]
-		c := Change{Name: k.Name, Restart: k.Restart, Reset: s == nil}
-		switch {
-		case s == nil && !stored && !r.sealed[i], s != nil && stored && old.text == s.text:
-			continue
-		case !stored:
+		if !stored {
 			old.text = k.Default
 		}
-		c.Old, c.New = k.show(old.text), k.Default
+		to := k.Default
 		if s != nil {
-			c.New = k.show(s.text)
+			to = s.text
+		}
+		if old.text == to && !r.sealed[i] && (s != nil || !stored) {
+			continue
+		}
+		c := Change{Name: k.Name, Old: k.show(old.text), New: k.show(to), Reset: s == nil,
+			Restart: k.Restart && (r.started == nil || r.started.slots[i].text != to)}
+		if r.sealed[i] {
+			c.Old = masked
 		}
 		list = append(list, c)
 	}

@@ -214,6 +214,42 @@ func TestApplyExport(t *testing.T) {
 	}
 }
 
+// What is as it is by default already is no change, and what runs already needs
+// no restart.
+func TestNoDifference(t *testing.T) {
+	r, m := attached(t, map[string]string{"smtp.listen": ":25", "smtp.max_hops": "50"})
+	r.Started()
+	a, err := r.Apply(t.Context(), "a.toml", r.Export(true), ApplyOptions{})
+	if err != nil || len(a.Changes) > 0 || len(m.rows) != 2 {
+		t.Errorf("all as it is: got %+v, %v and the rows %q", a.Changes, err, m.rows)
+	}
+	for _, tt := range []struct {
+		name, key, value string
+		want             []Change
+	}{
+		{"another", "smtp.listen", ":26",
+			[]Change{{Name: "smtp.listen", Old: ":25", New: ":26", Restart: true}}},
+		{"back", "smtp.listen", ":25", []Change{{Name: "smtp.listen", Old: ":26", New: ":25"}}},
+		{"the default", "pop.errors", "20", nil},
+		{"set to the default, reset", "smtp.max_hops", "",
+			[]Change{{Name: "smtp.max_hops", Old: "50", New: "50", Reset: true}}},
+		{"a default, reset", "smtp.max_hops", "", nil},
+		{"reset", "smtp.listen", "", []Change{{Name: "smtp.listen", Old: ":25",
+			New: "127.0.0.1:2525", Reset: true, Restart: true}}},
+	} {
+		var got []Change
+		var err error
+		if tt.value != "" {
+			got, err = r.SetAll(t.Context(), []Assignment{{tt.key, tt.value}})
+		} else {
+			got, err = r.ResetAll(t.Context(), []string{tt.key})
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", tt.name, err, diff)
+		}
+	}
+}
+
 // TestExport proves that what is exported, applied elsewhere, gives the same
 // state.
 func TestExport(t *testing.T) {
