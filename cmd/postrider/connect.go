@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -39,7 +40,10 @@ func (c *call) with(ctx context.Context, f func(control.Caller) error) error {
 	o.Progress = show
 	s, err := session.Open(ctx, o)
 	end()
-	if err != nil {
+	switch {
+	case errors.Is(err, session.ErrConfig):
+		return c.usage("%s: %s", c.line.Command.Name, err.Error())
+	case err != nil:
 		return err
 	}
 	err = c.refused(f(s))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postrider/internal/datadir"
 	"postrider/internal/engine"
 	"postrider/internal/journal"
 	"postrider/internal/settings"
@@ -27,11 +28,7 @@ func (c *call) showLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reg, _, err := engine.Settings(engine.Config{Dir: dir, File: c.opt.config})
-	if err != nil {
-		return err
-	}
-	where := dir.Resolve(reg.Current().String(settings.LogDirectory))
+	where := c.logFiles(dir)
 	o := journal.ReadOptions{Last: c.opt.lines, Follow: c.opt.follow, Level: c.opt.level,
 		Component: c.opt.component}
 	if c.opt.all {
@@ -51,6 +48,27 @@ func (c *call) showLog(ctx context.Context) error {
 		return nil // the usual way to end it
 	}
 	return err
+}
+
+// logFiles is the directory of the log files. Who reads the log looks for what
+// is wrong: that may be the settings, so they keep nobody from it.
+func (c *call) logFiles(dir *datadir.Dir) string {
+	reg, _, err := engine.Settings(engine.Config{Dir: dir, File: c.opt.config})
+	if err != nil {
+		reg = settings.New()
+		fmt.Fprintf(c.Stderr, "postrider: %v\nThe settings are wrong, so this is the log where it is "+
+			"by default.\n", err)
+	}
+	v := reg.Current()
+	switch v.String(settings.LogTarget) {
+	case "journald":
+		fmt.Fprintln(c.Stderr, "The server logs to the systemd journal (journalctl -t postrider); this "+
+			"is what the log files have from before.")
+	case "stderr":
+		fmt.Fprintln(c.Stderr, "The server logs to its standard error; this is what the log files have "+
+			"from before.")
+	}
+	return dir.Resolve(v.String(settings.LogDirectory))
 }
 
 // checkLog refuses wrong values of the flags of log.

@@ -63,8 +63,13 @@ type Session struct {
 	log    *directLog
 }
 
+// ErrConfig refuses a settings file where a server runs: it has read its own.
+var ErrConfig = mail.Errorf(mail.Conflict, "a server runs here, and it has read its own settings "+
+	"file; leave --config out")
+
 // Open begins a session. Kind Unreachable says that there is no data
-// directory, or that who holds it does not answer.
+// directory, or that who holds it does not answer. ErrConfig says that
+// Options.Config is of no use.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	dir, err := o.Find(ctx)
 	if err != nil {
@@ -74,6 +79,8 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case server != nil && o.Config != "":
+		return nil, ErrConfig
 	case server != nil:
 		return &Session{Caller: server, dir: dir}, nil
 	}
