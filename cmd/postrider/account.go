@@ -20,7 +20,7 @@ func (c *call) change() (control.AccountChange, error) {
 	}
 	if c.line.Given["quota"] {
 		n, ok := terminal.ParseSize(o.quota)
-		if !ok && !strings.EqualFold(o.quota, "none") {
+		if (!ok || n == 0) && !strings.EqualFold(o.quota, "none") {
 			return ch, c.usage("--quota %s: want a size such as 500M, or none", o.quota)
 		}
 		ch.QuotaBytes = &n

@@ -20,7 +20,7 @@ func TestRebuild(t *testing.T) {
 	for _, args := range [][]string{
 		{"domain", "add", "example.org"},
 		{"settings", "set", "smtp.max_size", "20M"},
-		{"settings", "set", "pop.login_delay", "0s"},
+		{"settings", "set", "pop.login_delay", "none"},
 		{"account", "set", g.boxes[0], "--full-name", "Ada Lovelace", "--quota", "500M"},
 		{"account", "add", "ada@example.org", "--password-file", "-"},
 		{"account", "disable", g.boxes[4]},

@@ -60,8 +60,8 @@ type Key struct {
 	// Min and Max bound an Int, a Size in bytes, or a Duration in
 	// nanoseconds; both 0 means 0 and up.
 	Min, Max int64
-	// Zero is a word that stands for 0 ("none", "never"). With it, 0 is
-	// right even below Min.
+	// Zero is a word that stands for 0 ("none", "never"), which the number
+	// itself never does: whoever writes 0 may mean nothing at all or no limit.
 	Zero    string
 	Choices []string // of an Enum
 	// Item says what is wrong with a String or an item of Strings, in words
@@ -150,7 +150,7 @@ func (k *Key) parseNumber(text string) (slot, string) {
 	case !ok:
 		return slot{}, "is not a " + k.Type.String()
 	case n == 0 && k.Zero != "":
-		return slot{text: k.Zero}, ""
+		return slot{}, "is too small, and stands for nothing else: write \"" + k.Zero + "\" if it is meant"
 	case n < k.Min:
 		return slot{}, "is too small"
 	case k.Max != 0 && n > k.Max:

@@ -107,7 +107,8 @@ var table = [count]Key{
 	POPExpire: {Name: "pop.expire", Type: Duration, Default: "never", Zero: "never",
 		Min: int64(24 * time.Hour), Max: int64(36500 * 24 * time.Hour),
 		Help: "After how many days your rules have users' mail removed, as POP3 clients are told " +
-			"by EXPIRE. It is told only: the server itself removes no mail."},
+			"by EXPIRE. It is told only: the server itself removes no mail, so EXPIRE 0 " +
+			"(gone after the session) is never announced."},
 	POPXTNDXmit: {Name: "pop.xtnd_xmit", Type: Bool, Default: "true",
 		Help: "Whether users may send mail through their POP3 session with XTND XMIT."},
 	POPProxyFrom: {Name: "pop.proxy_from", Type: Prefixes,
