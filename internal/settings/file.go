@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ func (r *Registry) parseFile(name string, content []byte) (map[int]setting, erro
 	// TOML as a whole.
 	var whole map[string]any
 	if err := toml.Unmarshal(content, &whole); err != nil {
-		return nil, tomlError(name, err)
+		return nil, r.tomlError(name, content, err)
 	}
 	f := &fileReader{registry: r, name: name,
 		layer: make(map[int]setting), lines: make(map[int]int)}
@@ -52,7 +53,7 @@ func (r *Registry) parseFile(name string, content []byte) (map[int]setting, erro
 		f.expression(f.parser.Expression())
 	}
 	if err := f.parser.Error(); err != nil {
-		return nil, tomlError(name, err)
+		return nil, r.tomlError(name, content, err)
 	}
 	if n := len(f.wrong) - maxComplaints; n > 0 {
 		f.wrong = append(f.wrong[:maxComplaints], fmt.Sprintf("%s: and %d more", name, n))
@@ -63,13 +64,53 @@ func (r *Registry) parseFile(name string, content []byte) (map[int]setting, erro
 	return f.layer, nil
 }
 
-func tomlError(name string, err error) error {
+func (r *Registry) tomlError(name string, content []byte, err error) error {
 	text := strings.TrimPrefix(err.Error(), "toml: ")
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := e.Position()
 		name = fmt.Sprintf("%s:%d:%d", name, line, column)
+		if advice := r.advise(content, line); advice != "" {
+			text += "; " + advice
+		}
 	}
 	return mail.Errorf(mail.Invalid, name+": this is not TOML: "+text)
+}
+
+var (
+	sectionLine = regexp.MustCompile(`^\s*\[\s*([\w.]+)\s*\]`)
+	valueLine   = regexp.MustCompile(`^\s*([\w.]+)\s*=\s*(.*?)\s*(#.*)?$`)
+)
+
+// advise tells how the value in a line that is no TOML would be right, if the
+// line names a key. It reads lines, not TOML: that is what there is.
+func (r *Registry) advise(content []byte, line int) string {
+	lines := strings.Split(string(content), "\n")
+	if line < 1 || line > len(lines) {
+		return ""
+	}
+	m := valueLine.FindStringSubmatch(lines[line-1])
+	if m == nil {
+		return ""
+	}
+	name := m[1]
+	for _, before := range slices.Backward(lines[:line-1]) {
+		if section := sectionLine.FindStringSubmatch(before); section != nil {
+			name = section[1] + "." + name
+			break
+		}
+	}
+	i, ok := r.names[name]
+	if !ok {
+		return unknown(name)
+	}
+	k := &table[i]
+	if k.Type == Secret {
+		return name + " is written in quotes"
+	}
+	if s, wrong := k.parse(strings.Trim(m[2], "[]\"' ")); wrong == "" && m[2] != "" {
+		return "write " + m[1] + " = " + k.toml(s)
+	}
+	return name + ": want " + k.want()
 }
 
 func (f *fileReader) expression(n *unstable.Node) {

@@ -52,6 +52,25 @@ f:9: smtp.max_recipients: "true" is not in quotes; want a whole number from 100 
 		"twice, as section and with a point": {"smtp = { max_hops = 7 }\nsmtp.max_hops = 8\n",
 			"f:2:"},
 		"no TOML": {"[smtp]\nlisten = \n", "f:2:"},
+		"a word without quotes": {"# x\n[auth]\nscram_sha1 = yes\n",
+			"f:3:14: this is not TOML: unexpected character U+0079 'y' at start of value; " +
+				"write scram_sha1 = true"},
+		"a size without quotes": {"[pop]\n[smtp]\nmax_size = 3M # more\n",
+			`f:3:13: this is not TOML: strings must be quoted; write max_size = "3M"`},
+		"a duration without quotes": {"smtp.command_timeout = 1h30m\n",
+			`f:1:25: this is not TOML: strings must be quoted; write smtp.command_timeout = "1h30m"`},
+		"a list without quotes": {"[smtp]\nlisten = [:25, 127.0.0.1:26]\n",
+			`f:2:11: this is not TOML: unexpected character U+003A ':' at start of value; ` +
+				`write listen = [":25", "127.0.0.1:26"]`},
+		"neither TOML nor right": {"[smtp]\nmax_hops = many\n", "f:2:12: this is not TOML: " +
+			"unexpected character U+006D 'm' at start of value; " +
+			"smtp.max_hops: want a whole number from 5 to 1000"},
+		"neither TOML nor a key": {"[smtp]\nmax_hps = many\n", "f:2:11: this is not TOML: " +
+			`unexpected character U+006D 'm' at start of value; ` +
+			`"smtp.max_hps" is no setting; did you mean "smtp.max_hops"?`},
+		"a secret that is no TOML": {"[metrics]\ntoken = sesame\n", "f:2:9: this is not TOML: " +
+			"unexpected character U+0073 's' at start of value; " +
+			"metrics.token is written in quotes"},
 		"too big": {strings.Repeat("#\n", maxFile), "f: larger than 1 MB; that is no settings file"},
 	} {
 		err := New().LoadFile("f", []byte(c.in))
