@@ -204,7 +204,7 @@ func (d *draft) Finish(ctx context.Context) error {
 func (d *draft) ReadAt(p []byte, off int64) (int, error) {
 	switch {
 	case d.lent != nil && d.finished:
-		return readWithin(d.lent.handle, d.lent.start, d.size, p, off)
+		return vfs.ReadPart(d.lent.handle, d.lent.start, d.size, p, off)
 	case d.buf == nil || d.lent != nil:
 		return 0, errDiscarded
 	case off < 0:
@@ -236,33 +236,4 @@ func (d *draft) Discard() {
 	if d.err == nil {
 		d.err = errDiscarded
 	}
-}
-
-// readWithin is ReadAt on the part of r that begins at start.
-func readWithin(r io.ReaderAt, start, size int64, p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, errors.New("negative offset")
-	}
-	if off >= size {
-		if len(p) == 0 {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	short := int64(len(p)) > size-off
-	if short {
-		p = p[:size-off]
-	}
-	n, err := r.ReadAt(p, start+off)
-	switch {
-	case n < len(p) && (err == nil || errors.Is(err, io.EOF)):
-		// The body should be there: this is no end, it is damage.
-		err = &mail.Error{Kind: mail.Damaged, Text: "a volume is shorter than it should be",
-			Err: io.ErrUnexpectedEOF}
-	case n == len(p) && short:
-		err = io.EOF
-	case n == len(p):
-		err = nil
-	}
-	return n, err
 }

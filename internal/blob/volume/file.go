@@ -315,7 +315,7 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 		n, err := r.packed.ReadAt(p, off)
 		return n, r.located(err)
 	}
-	return readWithin(r.handle, r.off, r.size, p, off)
+	return vfs.ReadPart(r.handle, r.off, r.size, p, off)
 }
 
 // WriteTo implements io.WriterTo: it writes the whole body.
