@@ -57,8 +57,8 @@ type Conn struct {
 	refused  bool // has no place; the server counts it among the refusals
 	parkable bool
 
-	placed  bool // has a place of Limits.Sessions; under the server's mutex
-	counted bool // is counted under its address; under the server's mutex
+	held hold // under the server's mutex
+	left bool // holds nothing for good; under the server's mutex
 
 	mu      sync.Mutex
 	waiting bool // Shutdown may interrupt the read

@@ -185,20 +185,31 @@ func (c *Conn) panicked(v any) {
 		slog.String("stack", string(debug.Stack())))
 }
 
-// finish ends the session and the connection. Its place is free before the
-// farewell leaves: who reads that may come again at once.
+// finish ends the session and the connection.
 func (c *Conn) finish() {
 	c.phase = busy
-	c.srv.release(c)
-	if !c.gone {
-		c.Flush()
-	}
+	c.farewell()
 	c.closeSession()
 	c.close()
 	c.standUp()
 	c.srv.remove(c)
 	if c.refused {
 		c.srv.refusalDone()
+	}
+}
+
+// farewell sends what is left to be sent. The connection's place is free
+// before: who reads a farewell may come again at once. Who does not read it
+// has his place again after lingerTime, until the write gives up.
+func (c *Conn) farewell() {
+	held := c.srv.release(c)
+	if c.gone || len(c.desk.out) == 0 {
+		return
+	}
+	late := time.AfterFunc(lingerTime, func() { c.srv.reclaim(c, held) })
+	c.Flush()
+	if !late.Stop() {
+		c.srv.quit(c)
 	}
 }
 

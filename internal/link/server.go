@@ -170,7 +170,7 @@ func (s *Server) ServeConn(nc net.Conn) {
 	stopping := s.stopping.Load()
 	if !full && !stopping {
 		s.places++
-		c.placed = true
+		c.held.placed = true
 		s.conns[c] = struct{}{}
 	}
 	s.mu.Unlock()
@@ -205,7 +205,7 @@ func (s *Server) admit(c *Conn) bool {
 		return false
 	}
 	s.perAddr[key]++
-	c.counted = true
+	c.held.counted = true
 	return true
 }
 
@@ -222,21 +222,58 @@ func network(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// release gives back c's place and its count; it may be called twice.
-func (s *Server) release(c *Conn) {
+// A hold is what a connection has of its server's limits.
+type hold struct {
+	placed  bool // a place of Limits.Sessions
+	counted bool // is counted under its address
+}
+
+// release gives back what c holds, and says what that was; it may be called
+// twice.
+func (s *Server) release(c *Conn) hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.placed {
-		c.placed = false
+	return s.releaseLocked(c)
+}
+
+func (s *Server) releaseLocked(c *Conn) hold {
+	held := c.held
+	c.held = hold{}
+	if held.placed {
 		s.places--
 	}
-	if c.counted {
-		c.counted = false
+	if held.counted {
 		key := network(c.remote.Addr())
 		if s.perAddr[key]--; s.perAddr[key] <= 0 {
 			delete(s.perAddr, key)
 		}
 	}
+	return held
+}
+
+// reclaim gives c again what it has held, though that be one more than the
+// limits allow, unless c has quit.
+func (s *Server) reclaim(c *Conn, held hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.left {
+		return
+	}
+	c.held = held
+	if held.placed {
+		s.places++
+	}
+	if held.counted {
+		s.perAddr[network(c.remote.Addr())]++
+	}
+}
+
+// quit gives back what c holds for good.
+func (s *Server) quit(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.left = true
+	s.releaseLocked(c)
 }
 
 // remove forgets c, which is closed.

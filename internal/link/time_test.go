@@ -178,3 +178,51 @@ func TestShutdownCut(t *testing.T) {
 		}
 	})
 }
+
+// TestFarewellTakesPlace has many quit who do not read the farewell: after a
+// moment their places are taken again, until they read it or are given up.
+func TestFarewellTakesPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Config{Limits: limits(func(l *Limits) {
+			l.Sessions, l.PerAddress = 2, 2
+			l.WriteTime = 5 * time.Minute
+		}), Refuse: func(c *Conn, _ Refusal) { c.WriteString("full\r\n") }})
+		enter := func() *peer {
+			ours, theirs := net.Pipe()
+			t.Cleanup(func() { theirs.Close() })
+			p := newPeer(t, theirs)
+			theirs.SetDeadline(time.Time{})
+			s.ServeConn(addressed{ours})
+			return p
+		}
+		quit := func() *peer {
+			p := enter()
+			p.want("hello")
+			p.send("quit\r\n")
+			synctest.Wait()
+			return p
+		}
+		reader := quit()
+		quit()
+		quit() // the places of those who go are free at once
+		time.Sleep(lingerTime + 1)
+		synctest.Wait()
+		enter().want("full", "EOF")
+		reader.want("bye", "EOF")
+		synctest.Wait()
+		enter().want("full", "EOF") // two are left
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if s.places != 0 || len(s.perAddr) != 0 {
+			t.Errorf("got %d places taken and counts %v at the end, want none", s.places, s.perAddr)
+		}
+		enter().want("hello")
+	})
+}
+
+// An addressed connection claims to come from somewhere.
+type addressed struct{ net.Conn }
+
+func (addressed) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1111}
+}
