@@ -36,6 +36,11 @@ type Draft interface {
 	Finish(ctx context.Context) error
 	// Size is how many bytes were written.
 	Size() int64
+	// Yield gives back the memory that the draft holds if others have waited
+	// for some for a while; what was written goes to disk. It is for a writer
+	// that has to wait itself, and costs next to nothing where nobody waits.
+	// A failure is that of the next Write or Finish.
+	Yield()
 	// Bytes is the whole body if it waits in memory, else nil.
 	Bytes() []byte
 	// Discard gives back what the draft holds. It may be called at any
@@ -82,8 +87,9 @@ type Volume struct {
 // A Store keeps blobs. All methods but those of a Batch may be called
 // concurrently; one batch is under way at a time.
 type Store interface {
-	// NewDraft begins a body. It waits while the memory for all sessions
-	// together is used up, as long as ctx lives (then kind Full). Group
+	// NewDraft begins a body. While the memory for all sessions together is
+	// used up it waits, for some time and as long as ctx lives (then kind
+	// Full). Group
 	// chooses among the directories that bodies are bound to; 0 is the
 	// default one.
 	NewDraft(ctx context.Context, group int) (Draft, error)

@@ -49,6 +49,13 @@ func (c *composition) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// Yield implements Composition.
+func (c *composition) Yield() {
+	if c.raw != nil {
+		c.raw.Yield()
+	}
+}
+
 // Commit implements Composition.
 func (c *composition) Commit(ctx context.Context) (*Receipt, error) {
 	if c.raw == nil {

@@ -50,12 +50,15 @@ type Transaction interface {
 	// Rcpt adds a recipient, or says why not.
 	Rcpt(ctx context.Context, to mail.Address, p mail.RcptParams) error
 	// Open makes ready for the message; called once, before 354 or the
-	// first chunk. It may wait for memory.
+	// first chunk. It may wait for memory, for half a minute at most.
 	Open(ctx context.Context) error
 	// Write takes the next bytes of the message as they will be stored:
 	// CRLF line ends, no dot-stuffing. After an error the door goes on
 	// reading what the peer sends, may stop writing, and still calls Commit.
 	Write(p []byte) (int, error)
+	// Yield is for a door that waits for its peer within the message: the
+	// memory that this holds may go to others who wait for some.
+	Yield()
 	// Commit judges, routes and stores. When it returns without error,
 	// the message is durable and a 250 may be said.
 	Commit(ctx context.Context) (*Receipt, error)
@@ -71,6 +74,7 @@ type Transaction interface {
 // A Composition is a message whose recipients are read from its header.
 type Composition interface {
 	Write(p []byte) (int, error)
+	Yield() // as of a Transaction
 	// Commit refuses the message as a whole if any recipient is refused;
 	// the reply names that recipient. Bcc fields are removed.
 	Commit(ctx context.Context) (*Receipt, error)

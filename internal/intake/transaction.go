@@ -207,6 +207,13 @@ func (t *transaction) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// Yield implements Transaction.
+func (t *transaction) Yield() {
+	if t.draft != nil {
+		t.draft.Yield()
+	}
+}
+
 // Commit implements Transaction.
 func (t *transaction) Commit(ctx context.Context) (*Receipt, error) {
 	receipt, told, r := t.commit(ctx)

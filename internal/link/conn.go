@@ -28,6 +28,10 @@ const (
 	sendPieceTLS = 16 << 10
 )
 
+// stallTime is how long the peer may be silent in a body until its session
+// hears of it.
+const stallTime = time.Second
+
 // errNoTLS is what StartTLS gives when it cannot be.
 var (
 	errNoTLS   = errors.New("TLS is not set up")
@@ -82,6 +86,7 @@ type desk struct {
 	in     *bufio.Reader
 	out    []byte // what is written and not flushed, of capacity outSize
 	limits Limits // as of the last read
+	watch  watch
 }
 
 func newDesk() any {
@@ -169,8 +174,7 @@ func (c *Conn) fill(p []byte) (int, error) {
 	case opening:
 		return c.read(p)
 	case busy:
-		c.raw.SetReadDeadline(c.bound(now.Add(c.desk.limits.ReadTime)))
-		return c.read(p)
+		return c.readBody(p, c.bound(now.Add(c.desk.limits.ReadTime)), now)
 	}
 	if c.lineBy.IsZero() {
 		c.lineBy = c.lineEnd(now)
@@ -185,6 +189,22 @@ func (c *Conn) fill(p []byte) (int, error) {
 	n, err := c.read(p)
 	c.disarm()
 	return n, err
+}
+
+// readBody reads a part of a body. A silent peer does not end the wait before
+// its time, but the session is told.
+func (c *Conn) readBody(p []byte, by, now time.Time) (int, error) {
+	for {
+		c.session.Waiting()
+		c.raw.SetReadDeadline(earlier(by, now.Add(stallTime)))
+		n, err := c.read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if now = time.Now(); !now.Before(by) {
+			return 0, err
+		}
+	}
 }
 
 func (c *Conn) read(p []byte) (int, error) {

@@ -44,6 +44,11 @@ type Session interface {
 	// nothing wrong; it may write a farewell. It is not called when Line
 	// has returned false, be it for a body that did not come in time.
 	Expire(why Reason)
+	// Waiting is called within Line when a read of a body is about to wait
+	// for the peer, and again for each stallTime of the peer's silence: what
+	// the session holds and can do without may go to others. It must not
+	// use the Conn.
+	Waiting()
 	// Close is always the last call.
 	Close()
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -142,6 +143,7 @@ func await(t testing.TB, what string, ok func() bool) {
 //	big N      N bytes of x and a line end
 //	patience N sets the line time to N seconds
 //	hold       waits for release before it answers
+//	wait       waits within Watch, for release or for its end
 //	panic      panics
 //	who        the addresses
 //
@@ -150,6 +152,7 @@ type greeter struct {
 	release chan struct{}
 	entered chan struct{}
 	refuse  bool
+	waits   atomic.Int64 // calls of Waiting
 
 	mu     sync.Mutex
 	closed int
@@ -200,6 +203,8 @@ func (s *session) Line(ctx context.Context, line []byte, bare bool) bool {
 		case <-ctx.Done():
 		}
 		s.c.WriteString("held\r\n")
+	case "wait":
+		s.wait(ctx)
 	case "panic":
 		panic("as asked")
 	case "who":
@@ -212,6 +217,19 @@ func (s *session) Line(ctx context.Context, line []byte, bare bool) bool {
 		s.c.Write(append(b, '\r', '\n'))
 	}
 	return true
+}
+
+func (s *session) wait(ctx context.Context) {
+	w := s.c.Watch(ctx)
+	defer s.c.Unwatch()
+	s.g.entered <- struct{}{}
+	select {
+	case <-s.g.release:
+		s.c.WriteString("released\r\n")
+	case <-w.Done():
+		s.c.WriteString("unwatched\r\n")
+		s.g.entered <- struct{}{}
+	}
 }
 
 func (s *session) body(n int) bool {
@@ -233,6 +251,8 @@ func (s *session) TooLong(context.Context) bool {
 func (s *session) Expire(why Reason) {
 	s.c.WriteString([]string{"idle\r\n", "shutdown\r\n", "overlong\r\n"}[why])
 }
+
+func (s *session) Waiting() { s.g.waits.Add(1) }
 
 func (s *session) Close() {
 	s.g.mu.Lock()

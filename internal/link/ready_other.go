@@ -8,3 +8,6 @@ const canPark = false
 type poll struct{}
 
 func (*poll) ready(uintptr) bool { return true }
+
+// hungUp cannot tell here.
+func hungUp(uintptr) bool { return false }

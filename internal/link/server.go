@@ -71,6 +71,8 @@ type Server struct {
 	desks     sync.Pool
 	ctx       context.Context // of all sessions; ends when they are cut
 	cut       context.CancelFunc
+	open      context.Context // ends when stopping begins
+	stop      context.CancelFunc
 
 	stopping atomic.Bool
 	accepted atomic.Uint64
@@ -98,6 +100,7 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cut := context.WithCancel(context.Background())
+	open, stop := context.WithCancel(ctx)
 	return &Server{
 		cfg:       cfg,
 		tag:       strings.ToLower(rand.Text()[:6]) + "-",
@@ -105,6 +108,8 @@ func New(cfg Config) *Server {
 		desks:     sync.Pool{New: newDesk},
 		ctx:       ctx,
 		cut:       cut,
+		open:      open,
+		stop:      stop,
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*Conn]struct{}),
 		perAddr:   make(map[netip.Addr]int),
@@ -314,6 +319,7 @@ func (s *Server) refusalDone() {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping.Store(true)
+	s.stop()
 	if len(s.conns) == 0 {
 		s.emptied.Do(func() { close(s.empty) })
 	}

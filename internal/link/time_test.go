@@ -226,3 +226,73 @@ type addressed struct{ net.Conn }
 func (addressed) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1111}
 }
+
+// TestWatch ends the wait of a session in each of the ways.
+func TestWatch(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(s *Server, g *greeter, p *peer)
+		want []string
+	}{
+		{"nothing", func(_ *Server, g *greeter, p *peer) {
+			close(g.release)
+		}, []string{"released", "a", "EOF"}},
+		{"input", func(_ *Server, g *greeter, p *peer) {
+			p.send("b\r\n")
+			close(g.release)
+		}, []string{"released", "b", "a", "EOF"}},
+		{"the peer goes", func(_ *Server, g *greeter, p *peer) {
+			p.nc.(*net.TCPConn).CloseWrite()
+			<-g.entered
+		}, []string{"unwatched", "EOF"}},
+		{"the server stops", func(s *Server, g *greeter, _ *peer) {
+			go s.Shutdown(context.Background())
+			<-g.entered
+		}, []string{"unwatched", "shutdown", "EOF"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &greeter{entered: make(chan struct{}), release: make(chan struct{})}
+			s := newServer(t, Config{Handler: g})
+			p := dial(t, listen(t, s))
+			p.want("hello")
+			p.send("wait\r\n")
+			<-g.entered
+			tt.end(s, g, p)
+			if tt.want[0] == "released" {
+				p.want(tt.want[0])
+				p.send("a\r\nquit\r\n")
+				p.want(tt.want[1 : len(tt.want)-1]...)
+				p.want("bye")
+			} else {
+				p.want(tt.want[:len(tt.want)-1]...)
+			}
+			p.want("EOF")
+		})
+	}
+}
+
+// TestWaiting hears each second of a peer that is silent within a body.
+func TestWaiting(t *testing.T) {
+	g := &greeter{}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Config{Handler: g})
+		ours, theirs := net.Pipe()
+		p := newPeer(t, theirs)
+		theirs.SetDeadline(time.Time{})
+		s.ServeConn(ours)
+		p.want("hello")
+		time.Sleep(10 * time.Second)
+		if got := g.waits.Load(); got != 0 {
+			t.Errorf("between lines: got %d calls, want none", got)
+		}
+		p.send("body 10\r\n")
+		p.want("ok")
+		time.Sleep(10*time.Second + stallTime/2)
+		if got := g.waits.Load(); got != 11 {
+			t.Errorf("got %d calls within 10 s, want 11", got)
+		}
+		p.send("0123456789quit\r\n")
+		p.want("10", "bye", "EOF")
+	})
+}

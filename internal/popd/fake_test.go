@@ -411,6 +411,8 @@ func (c *fakeComposition) Commit(context.Context) (*intake.Receipt, error) {
 	return &intake.Receipt{ID: "1"}, nil
 }
 
+func (c *fakeComposition) Yield() {}
+
 func (c *fakeComposition) Abort() {
 	if !c.done && c.composer.aborted != nil {
 		c.composer.aborted <- struct{}{}

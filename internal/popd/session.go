@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postrider/internal/auth"
+	"postrider/internal/intake"
 	"postrider/internal/link"
 	"postrider/internal/mail"
 )
@@ -30,6 +31,8 @@ type session struct {
 	// After it.
 	who  *auth.Identity
 	drop *maildrop
+
+	upload intake.Composition // the message that is coming by XTND XMIT
 }
 
 var _ link.Session = (*session)(nil)
@@ -56,6 +59,13 @@ func (s *session) TooLong(ctx context.Context) bool {
 func (s *session) Expire(why link.Reason) {
 	if why == link.Shutdown {
 		s.write(context.Background(), fail("SYS/TEMP", "server is shutting down"))
+	}
+}
+
+// Waiting implements link.Session.
+func (s *session) Waiting() {
+	if s.upload != nil {
+		s.upload.Yield()
 	}
 }
 

@@ -114,6 +114,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.Builder.Write(p)
 }
 func (s *sink) Commit(context.Context) (*intake.Receipt, error) { return nil, nil }
+func (s *sink) Yield()                                          {}
 func (s *sink) Abort()                                          {}
 
 func TestUpload(t *testing.T) {

@@ -42,7 +42,8 @@ func (s *session) xmit(ctx context.Context) reply {
 	if !s.srv.cfg.Auth.Plaintext(s.channel()) {
 		return fail("", "sending needs TLS")
 	}
-	m, err := s.srv.cfg.Composer.Compose(ctx, &intake.Visitor{
+	defer s.conn.Unwatch() // it may wait for memory
+	m, err := s.srv.cfg.Composer.Compose(s.conn.Watch(ctx), &intake.Visitor{
 		Door:    "pop",
 		Session: s.conn.ID(),
 		Remote:  s.conn.Remote(),
@@ -62,7 +63,11 @@ func (s *session) xmit(ctx context.Context) reply {
 // receive reads the message up to its dot. Clients take -ERR to mean that a
 // recipient is wrong, so the reply says which.
 func (s *session) receive(ctx context.Context, m intake.Composition) reply {
-	defer m.Abort()
+	s.upload = m
+	defer func() {
+		s.upload = nil
+		m.Abort()
+	}()
 	u := upload{in: s.conn.Reader(), to: m}
 	if err := u.run(); err != nil {
 		return reply{end: true}

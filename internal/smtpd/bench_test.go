@@ -41,6 +41,7 @@ type sinkTx struct {
 func (t *sinkTx) Rcpt(context.Context, mail.Address, mail.RcptParams) error { return nil }
 func (t *sinkTx) Open(context.Context) error                                { return nil }
 func (t *sinkTx) Refuse(context.Context, *mail.Reply)                       {}
+func (t *sinkTx) Yield()                                                    {}
 func (t *sinkTx) Abort()                                                    {}
 
 func (t *sinkTx) Write(p []byte) (int, error) {

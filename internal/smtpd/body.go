@@ -15,7 +15,7 @@ func (s *session) data(ctx context.Context, _ []byte) *mail.Reply {
 	if s.binary { // RFC 3030 section 3
 		return replyBinary
 	}
-	if err := s.tx.Open(ctx); err != nil {
+	if err := s.open(ctx); err != nil {
 		return s.drop(ctx, s.refusal(err), false)
 	}
 	s.write(replyStart)
@@ -32,6 +32,13 @@ func (s *session) data(ctx context.Context, _ []byte) *mail.Reply {
 		return s.drop(ctx, replyTooBig, true)
 	}
 	return s.commit(ctx, size)
+}
+
+// open makes the hall ready for the message. It may have to wait for memory
+// that others hold; not for a peer that is gone, nor when the server stops.
+func (s *session) open(ctx context.Context) error {
+	defer s.conn.Unwatch()
+	return s.tx.Open(s.conn.Watch(ctx))
 }
 
 // readData hands the message to the hall up to its end. When the message
@@ -175,7 +182,7 @@ func (s *session) beginChunk(ctx context.Context, size int64, last bool) *mail.R
 	switch s.phase {
 	case chunked:
 	case recipients:
-		if err := s.tx.Open(ctx); err != nil {
+		if err := s.open(ctx); err != nil {
 			return s.drop(ctx, s.refusal(err), last)
 		}
 		s.phase = chunked

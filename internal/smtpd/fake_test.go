@@ -163,6 +163,8 @@ func (t *fakeTx) Write(p []byte) (int, error) {
 	return t.m.body.Write(p)
 }
 
+func (t *fakeTx) Yield() {}
+
 func (t *fakeTx) Commit(context.Context) (*intake.Receipt, error) {
 	switch {
 	case t.fail != nil:

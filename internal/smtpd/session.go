@@ -93,6 +93,13 @@ func (s *session) Expire(why link.Reason) {
 	}
 }
 
+// Waiting lets others have the memory of a message that does not come on.
+func (s *session) Waiting() {
+	if s.tx != nil {
+		s.tx.Yield()
+	}
+}
+
 // Close gives back all that the session holds.
 func (s *session) Close() {
 	s.forget()

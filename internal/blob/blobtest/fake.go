@@ -85,6 +85,9 @@ func (d *fakeDraft) Finish(context.Context) error {
 	return nil
 }
 
+// Yield implements blob.Draft; memory is never used up.
+func (d *fakeDraft) Yield() {}
+
 func (d *fakeDraft) Size() int64 { return int64(len(d.body)) }
 
 func (d *fakeDraft) Bytes() []byte {

@@ -1,11 +1,15 @@
 // Package memory hands out the buffers in which bodies wait, within one limit
 // for all of them. Whoever waits for a buffer holds none, so that waiting
-// cannot deadlock.
+// cannot deadlock. Whoever holds one while nothing happens should look at
+// Pressed now and then, and do without when others have waited for a while.
 package memory
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"postrider/internal/blob"
 	"postrider/internal/mail"
@@ -17,14 +21,32 @@ const (
 	Large = blob.InMemory
 )
 
+// Patience is how long Wait waits. The clients of most senders wait for some
+// minutes, and then give up without a word.
+const Patience = 30 * time.Second
+
+// pressure is how long somebody must have waited before others are to do
+// without their buffers, which costs them more than the time of a message that
+// is just being delivered.
+const pressure = 250 * time.Millisecond
+
+var errPatience = errors.New("nothing came free in time")
+
 // A Pool counts the buffers of all drafts together, by their actual size, and
 // hands them out. All methods may be called concurrently.
 type Pool struct {
 	mu      sync.Mutex
 	free    int64
-	waiting []chan struct{} // first come, first served; closed when served
+	waiting []waiter // first come, first served
+
+	oldest atomic.Int64 // since when the first one waits, in Unix ns; 0: nobody does
 
 	small, large sync.Pool // of *Buffer
+}
+
+type waiter struct {
+	turn  chan struct{} // closed when it is served
+	since int64         // Unix ns
 }
 
 // A Buffer holds the beginning of a body. Its capacity is one of the sizes.
@@ -41,7 +63,8 @@ func New(limit int64) *Pool {
 }
 
 // Wait returns a small buffer as soon as there is memory: first come, first
-// served. If ctx ends before, the error is of kind Full.
+// served. If there is none within Patience, or if ctx ends before, the error
+// is of kind Full.
 func (p *Pool) Wait(ctx context.Context) (*Buffer, error) {
 	p.mu.Lock()
 	if p.free >= Small && len(p.waiting) == 0 {
@@ -50,38 +73,58 @@ func (p *Pool) Wait(ctx context.Context) (*Buffer, error) {
 		return p.small.Get().(*Buffer), nil
 	}
 	turn := make(chan struct{})
-	p.waiting = append(p.waiting, turn)
+	p.waiting = append(p.waiting, waiter{turn, time.Now().UnixNano()})
+	p.first()
 	p.mu.Unlock()
 
+	patience := time.NewTimer(Patience)
+	defer patience.Stop()
+	err := errPatience
 	select {
 	case <-turn:
 		return p.small.Get().(*Buffer), nil
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-patience.C:
 	}
+	p.leave(turn)
+	return nil, &mail.Error{Kind: mail.Full, Err: err,
+		Text: "the memory for messages under way is used up"}
+}
+
+// leave ends a wait, even one that is served at the same moment.
+func (p *Pool) leave(turn chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, w := range p.waiting {
-		if w == turn {
+		if w.turn == turn {
 			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			return nil, &mail.Error{Kind: mail.Full,
-				Text: "the memory for messages under way is used up", Err: ctx.Err()}
+			p.first()
+			return
 		}
 	}
-	p.give(Small) // served at the same moment
-	return nil, &mail.Error{Kind: mail.Full,
-		Text: "waiting for memory for a message was given up", Err: ctx.Err()}
+	p.give(Small)
 }
 
-// Try returns a large buffer if there is memory now and nobody waits for it,
-// else nil.
-func (p *Pool) Try() *Buffer {
+// Try returns a buffer of this size, Small or Large, if there is memory now
+// and nobody waits for it, else nil.
+func (p *Pool) Try(size int) *Buffer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.free < Large || len(p.waiting) > 0 {
+	if p.free < int64(size) || len(p.waiting) > 0 {
 		return nil
 	}
-	p.free -= Large
+	p.free -= int64(size)
+	if size == Small {
+		return p.small.Get().(*Buffer)
+	}
 	return p.large.Get().(*Buffer)
+}
+
+// Pressed says that somebody has waited for some time. It is cheap to ask.
+func (p *Pool) Pressed() bool {
+	t := p.oldest.Load()
+	return t != 0 && time.Now().UnixNano()-t >= int64(pressure)
 }
 
 // Put takes a buffer back.
@@ -110,7 +153,17 @@ func (p *Pool) give(n int64) {
 	p.free += n
 	for p.free >= Small && len(p.waiting) > 0 {
 		p.free -= Small
-		close(p.waiting[0])
+		close(p.waiting[0].turn)
 		p.waiting = p.waiting[1:]
 	}
+	p.first()
+}
+
+// first notes who waits longest. The lock is held.
+func (p *Pool) first() {
+	if len(p.waiting) == 0 {
+		p.oldest.Store(0)
+		return
+	}
+	p.oldest.Store(p.waiting[0].since)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postrider/internal/mail"
 )
@@ -16,16 +17,16 @@ func TestSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large := p.Try()
+	large := p.Try(Large)
 	if large == nil || cap(large.B) != Large || cap(small.B) != Small || p.Free() != 0 {
 		t.Fatalf("got %d and %d bytes with %d left", cap(small.B), cap(large.B), p.Free())
 	}
-	if p.Try() != nil {
+	if p.Try(Large) != nil {
 		t.Error("got another one, want none")
 	}
 	large.B = append(large.B, "something"...)
 	p.Put(large)
-	if again := p.Try(); again == nil || len(again.B) != 0 {
+	if again := p.Try(Large); again == nil || len(again.B) != 0 {
 		t.Error("got none, or one that is not empty")
 	}
 	if got := New(1).Free(); got != Small {
@@ -75,16 +76,71 @@ func TestWaiting(t *testing.T) {
 func TestTryLetsWaitersGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Large)
-		a := p.Try()
+		a := p.Try(Large)
 		go func() { _, _ = p.Wait(t.Context()) }()
 		synctest.Wait()
-		if p.Try() != nil {
+		if p.Try(Large) != nil {
 			t.Error("got a large buffer while somebody waits")
 		}
 		p.Put(a)
 		synctest.Wait()
 		if got := p.Free(); got != Large-Small {
 			t.Errorf("got %d bytes free, want %d", got, Large-Small)
+		}
+	})
+}
+
+// TestPatience has one wait to the end, and then another be served.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Small)
+		a, _ := p.Wait(t.Context())
+		start := time.Now()
+		if _, err := p.Wait(t.Context()); mail.KindOf(err) != mail.Full {
+			t.Errorf("got %v, want full", err)
+		}
+		if took := time.Since(start); took != Patience {
+			t.Errorf("got an answer after %v, want %v", took, Patience)
+		}
+		if p.Pressed() {
+			t.Error("pressed, though nobody waits any more")
+		}
+		p.Put(a)
+		if _, err := p.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPressed is true while somebody has waited for some time.
+func TestPressed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(2 * Small)
+		a, _ := p.Wait(t.Context())
+		b := p.Try(Small)
+		if p.Pressed() || p.Try(Small) != nil {
+			t.Error("pressed before anybody waits, or gives more than it has")
+		}
+		for range 2 {
+			go func() { _, _ = p.Wait(t.Context()) }()
+			synctest.Wait()
+			time.Sleep(pressure - 1)
+		}
+		if !p.Pressed() {
+			t.Error("not pressed by the first")
+		}
+		p.Put(a)
+		if p.Pressed() {
+			t.Error("pressed by the second too early")
+		}
+		time.Sleep(1)
+		if !p.Pressed() {
+			t.Error("not pressed by the second")
+		}
+		p.Put(b)
+		synctest.Wait()
+		if p.Pressed() {
+			t.Error("pressed when all are served")
 		}
 	})
 }

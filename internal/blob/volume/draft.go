@@ -20,11 +20,12 @@ const writeOutEvery = 2 << 20
 var errDiscarded = errors.New("the draft was discarded")
 
 // A draft is a body under way. Until it is finished, buf holds all of it or,
-// when it has outgrown memory, what is not yet written to the lent file.
+// when it has outgrown memory, what is not yet written to the lent file. One
+// that has yielded has no buf: what comes goes to the lent file at once.
 type draft struct {
 	s         *Store
 	group     int
-	buf       *memory.Buffer
+	buf       *memory.Buffer // nil also when it is of no more use
 	size      int64
 	sum       uint32
 	lent      *loan
@@ -77,24 +78,35 @@ func (d *draft) Write(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
 	}
-	if d.buf == nil {
-		return 0, errDiscarded
-	}
 	n := 0
 	for n < len(p) {
-		if err := d.room(len(p) - n); err != nil {
+		k, err := d.take(p[n:])
+		if err != nil {
 			d.err = err
 			return n, err
 		}
-		b := d.buf.B
-		k := copy(b[len(b):cap(b)], p[n:])
-		b = b[:len(b)+k]
-		d.sum = crc32.Update(d.sum, castagnoli, b[len(b)-k:])
-		d.buf.B = b
+		d.sum = crc32.Update(d.sum, castagnoli, p[n:n+k])
 		d.size += int64(k)
 		n += k
 	}
 	return n, nil
+}
+
+// take takes one byte of p at least, and says how many.
+func (d *draft) take(p []byte) (int, error) {
+	if d.buf == nil && d.lent == nil {
+		d.buf = d.s.memory.Try(memory.Small)
+	}
+	if d.buf == nil {
+		return len(p), d.put(p)
+	}
+	if err := d.room(len(p)); err != nil {
+		return 0, err
+	}
+	b := d.buf.B
+	k := copy(b[len(b):cap(b)], p)
+	d.buf.B = b[:len(b)+k]
+	return k, nil
 }
 
 // room makes place for one byte at least; for want of them, if it can.
@@ -108,7 +120,7 @@ func (d *draft) room(want int) error {
 	if d.lent == nil && cap(b) < memory.Large {
 		// Growing never waits: who waits while holding memory may wait for
 		// others that do the same.
-		if large := d.s.memory.Try(); large != nil {
+		if large := d.s.memory.Try(memory.Large); large != nil {
 			large.B = append(large.B, b...)
 			d.s.memory.Put(d.buf)
 			d.buf = large
@@ -123,6 +135,18 @@ func (d *draft) room(want int) error {
 
 // spill writes the buffer to the lent file and empties it.
 func (d *draft) spill() error {
+	if d.buf == nil || len(d.buf.B) == 0 {
+		return nil
+	}
+	err := d.put(d.buf.B)
+	if err == nil {
+		d.buf.B = d.buf.B[:0]
+	}
+	return err
+}
+
+// put writes p to the lent file, behind what is there.
+func (d *draft) put(p []byte) error {
 	if d.lent == nil {
 		l, err := d.s.lend(d.group)
 		if err != nil {
@@ -131,16 +155,13 @@ func (d *draft) spill() error {
 		d.lent = l
 	}
 	l := d.lent
-	if len(d.buf.B) > 0 {
-		if _, err := l.handle.WriteAt(d.buf.B, l.start+l.written); err != nil {
-			if !vfs.IsFull(err) {
-				l.f.sealed.Store(true)
-			}
-			return ioError("write", l.f.path, err)
+	if _, err := l.handle.WriteAt(p, l.start+l.written); err != nil {
+		if !vfs.IsFull(err) {
+			l.f.sealed.Store(true)
 		}
-		l.written += int64(len(d.buf.B))
-		d.buf.B = d.buf.B[:0]
+		return ioError("write", l.f.path, err)
 	}
+	l.written += int64(len(p))
 	if l.written-l.asked < writeOutEvery {
 		return nil
 	}
@@ -157,6 +178,18 @@ func (d *draft) spill() error {
 	return nil
 }
 
+// Yield implements blob.Draft.
+func (d *draft) Yield() {
+	if d.buf == nil || d.finished || d.err != nil || !d.s.memory.Pressed() {
+		return
+	}
+	if d.err = d.spill(); d.err != nil {
+		return
+	}
+	d.s.memory.Put(d.buf)
+	d.buf = nil
+}
+
 // Finish implements blob.Draft.
 func (d *draft) Finish(ctx context.Context) error {
 	switch {
@@ -164,15 +197,16 @@ func (d *draft) Finish(ctx context.Context) error {
 		return d.err
 	case d.finished:
 		return nil
-	case d.buf == nil:
-		return errDiscarded
 	}
 	if err := ctx.Err(); err != nil {
 		return &mail.Error{Kind: mail.Temporary, Text: "the message was given up", Err: err}
 	}
 	if d.lent == nil {
-		d.finished = true
-		return nil
+		if d.buf == nil { // an empty body, and a batch wants it in memory
+			d.buf, d.err = d.s.memory.Wait(ctx)
+		}
+		d.finished = d.err == nil
+		return d.err
 	}
 	if d.err = d.spill(); d.err != nil {
 		return d.err
@@ -194,8 +228,10 @@ func (d *draft) Finish(ctx context.Context) error {
 	}
 	l.f.size.Store(l.start + d.size)
 	d.finished = true
-	d.s.memory.Put(d.buf)
-	d.buf = nil
+	if d.buf != nil {
+		d.s.memory.Put(d.buf)
+		d.buf = nil
+	}
 	d.s.repay(l)
 	return nil
 }

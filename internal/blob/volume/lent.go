@@ -1,5 +1,9 @@
 package volume
 
+// maxLent is how many lent files of a group wait for the next draft. What is
+// above, after many slow ones at a time, is left to be cleared away.
+const maxLent = 128
+
 // lend returns a file that belongs to the caller alone until repay or
 // takeBack: an idle one with room, or a new one.
 func (s *Store) lend(group int) (*loan, error) {
@@ -42,7 +46,7 @@ func (s *Store) idle(f *file) {
 	g := s.groups[f.group]
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if f.size.Load() >= s.size || s.closed.Load() {
+	if f.size.Load() >= s.size || len(g.idle) >= maxLent || s.closed.Load() {
 		f.sealed.Store(true)
 		return
 	}
