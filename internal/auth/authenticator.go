@@ -125,11 +125,13 @@ func New(cfg Config) *Authenticator {
 		nonce: rand.Text,
 	}
 	a.base, a.cancel = context.WithCancel(context.Background())
+	a.guard.closed, a.work.closed = a.base.Done(), a.base.Done()
 	return a
 }
 
-// Close ends the waiting of logins that are slowed down; they fail with
-// ErrTemporary. It is for the end of the server.
+// Close ends the waiting of all logins, for the end of a delay or for others;
+// they fail with ErrTemporary, as do those that come later and would have to
+// wait. It is for a server that begins to stop.
 func (a *Authenticator) Close() { a.cancel() }
 
 // Forget drops what is remembered of an account's passwords. A change of the

@@ -36,7 +36,8 @@ const (
 // connection. The last delays failures only: he who knows the password is
 // not locked out by what others do elsewhere.
 type guard struct {
-	seed maphash.Seed
+	seed   maphash.Seed
+	closed <-chan struct{} // ends all waiting; nil: nothing does
 
 	mu      sync.Mutex
 	counts  map[guardKey]*failures
@@ -207,7 +208,7 @@ func (g *guard) evict() {
 }
 
 // wait lets time pass. When too many wait already it fails with ErrTooMany at
-// once; when ctx ends, with ErrTemporary.
+// once; when ctx ends or the guard is closed, with ErrTemporary.
 func (g *guard) wait(ctx context.Context, k *guardKeys, d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -228,8 +229,9 @@ func (g *guard) wait(ctx context.Context, k *guardKeys, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ErrTemporary
+	case <-g.closed:
 	}
+	return ErrTemporary
 }
 
 func (g *guard) done(key guardKey) {

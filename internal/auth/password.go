@@ -69,6 +69,7 @@ type workshop struct {
 	places  chan struct{}
 	bulk    chan struct{}
 	waiting atomic.Int64
+	closed  <-chan struct{} // ends the waiting of logins; nil: nothing does
 }
 
 func newWorkshop() *workshop {
@@ -76,7 +77,7 @@ func newWorkshop() *workshop {
 }
 
 // enter takes a place for a login; leave gives it back. It fails with
-// ErrTemporary when too many wait or ctx ends.
+// ErrTemporary when too many wait, ctx ends or the workshop is closed.
 func (w *workshop) enter(ctx context.Context) error {
 	select {
 	case w.places <- struct{}{}:
@@ -91,8 +92,9 @@ func (w *workshop) enter(ctx context.Context) error {
 	case w.places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ErrTemporary
+	case <-w.closed:
 	}
+	return ErrTemporary
 }
 
 func (w *workshop) leave() { <-w.places }

@@ -300,6 +300,9 @@ func (s *Server) Wait(ctx context.Context) error {
 // made durable and closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.logger("server").Log(ctx, journal.Major, "stopping")
+	if s.auth != nil {
+		s.auth.Close() // a guesser who is slowed down slows down nobody else
+	}
 	var doors sync.WaitGroup
 	for _, d := range s.doors {
 		for _, ln := range d.listeners {

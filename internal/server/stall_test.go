@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,5 +63,34 @@ func TestStalledMessages(t *testing.T) {
 	pop.want("PASS "+f.First().Password, "+OK")
 	if got := pop.want("STAT", "+OK"); !strings.HasPrefix(got, "+OK 99 ") {
 		t.Errorf("got %s, want 99 messages", got)
+	}
+}
+
+// Who waits for memory when the server stops does not wait any longer.
+func TestShutdownEndsWaiting(t *testing.T) {
+	f := start(t, filepath.Join(t.TempDir(), "data"), append(everyDoor, "auth.delay_max=30s")...)
+	var slow []*client
+	for range 6 { // each failure doubles the delay of the next
+		c := dial(t, f.address("pop"))
+		c.want("", "+OK")
+		c.want("USER postmaster", "+OK")
+		c.send("PASS wrong")
+		slow = append(slow, c)
+	}
+	smtp := dial(t, f.address("submission"))
+	smtp.want("", "220")
+	smtp.want("EHLO client.test", "250")
+	smtp.send("AUTH PLAIN AHBvc3RtYXN0ZXIAd3Jvbmc=")
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	f.shutdown()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	for _, c := range append(slow, smtp) {
+		if rest, _ := io.ReadAll(c.text.R); !strings.Contains(string(rest), "stopping") &&
+			!strings.Contains(string(rest), "shutting down") {
+			t.Errorf("got %q", rest)
+		}
 	}
 }
