@@ -28,9 +28,25 @@ const (
 	sendPieceTLS = 16 << 10
 )
 
+// maxLine is how many times Limits.LineTime a line may take to come whole. A
+// slow peer has its time for each byte, but not for ever.
+const maxLine = 3
+
 // stallTime is how long the peer may be silent in a body until its session
 // hears of it.
 const stallTime = time.Second
+
+// A session that has used up its total time may finish the body that is
+// coming, as long as each paceTime brings pace bytes a second on average. A
+// total time that is shorter stands for paceTime.
+const (
+	paceTime = time.Minute
+	pace     = 1 << 10
+)
+
+// ErrOverlong is what reading a body gives when the session has used up its
+// total time.
+var ErrOverlong = errors.New("the session has used up its time")
 
 // errNoTLS is what StartTLS gives when it cannot be.
 var (
@@ -51,11 +67,13 @@ type Conn struct {
 	partial []byte // what is known of a line that spans reads or a parking
 	num     uint64
 	since   time.Time
-	lineBy  time.Time     // when the awaited line must be whole; zero: not awaited yet
+	lineBy  time.Time     // when the awaited line must go on; zero: not awaited yet
+	lineEnd time.Time     // when it must be whole
 	perLine time.Duration // 0: Limits.LineTime
 	sendErr error         // the first failure of a write; sticky
 
 	phase    phase
+	came     bool // the last read of a line brought something
 	skipping bool // the line is too long and its rest is thrown away
 	gone     bool // the peer has closed or broken the connection
 	refused  bool // has no place; the server counts it among the refusals
@@ -87,6 +105,8 @@ type desk struct {
 	out    []byte // what is written and not flushed, of capacity outSize
 	limits Limits // as of the last read
 	watch  watch
+	paceBy time.Time // end of the paceTime at hand, of a body in an overlong session
+	paced  int       // bytes that it has brought
 }
 
 func newDesk() any {
@@ -153,15 +173,19 @@ func (c *Conn) Exempt() bool {
 // reads and writes fail. It may be called from any goroutine.
 func (c *Conn) HangUp() { c.raw.Close() }
 
-// SetLineTime sets the time for each of this session's lines to come whole,
-// from the next line on; 0 is Limits.LineTime.
+// SetLineTime sets what stands for Limits.LineTime in this session from the
+// next line on; 0 is that itself.
 func (c *Conn) SetLineTime(d time.Duration) { c.perLine = d }
 
 // Reader gives the input for a body that follows the line at hand. What is
 // written is flushed before it blocks. Each byte must come within
-// Limits.ReadTime, else it fails with os.ErrDeadlineExceeded; so it does at
-// the end of the session's total time. It is valid until Line returns.
-func (c *Conn) Reader() *bufio.Reader { return c.desk.in }
+// Limits.ReadTime, else it fails with os.ErrDeadlineExceeded. When the
+// session's total time is over it fails with ErrOverlong, unless the body
+// comes at 1 kB/s. It is valid until Line returns.
+func (c *Conn) Reader() *bufio.Reader {
+	c.desk.paceBy = time.Time{}
+	return c.desk.in
+}
 
 // fill reads from the connection for the desk's reader.
 func (c *Conn) fill(p []byte) (int, error) {
@@ -174,11 +198,9 @@ func (c *Conn) fill(p []byte) (int, error) {
 	case opening:
 		return c.read(p)
 	case busy:
-		return c.readBody(p, c.bound(now.Add(c.desk.limits.ReadTime)), now)
+		return c.readBody(p, now)
 	}
-	if c.lineBy.IsZero() {
-		c.lineBy = c.lineEnd(now)
-	}
+	c.awaitLine(now)
 	by := c.lineBy
 	if c.parkable {
 		by = earlier(by, now.Add(c.srv.parkAfter))
@@ -188,17 +210,37 @@ func (c *Conn) fill(p []byte) (int, error) {
 	}
 	n, err := c.read(p)
 	c.disarm()
+	c.came = n > 0
 	return n, err
+}
+
+// awaitLine says when the line must have gone on and when it must be whole.
+func (c *Conn) awaitLine(now time.Time) {
+	wait := c.perLine
+	if wait <= 0 {
+		wait = c.desk.limits.LineTime
+	}
+	if c.lineBy.IsZero() {
+		c.lineBy, c.lineEnd = now.Add(wait), now.Add(maxLine*wait)
+	} else if c.came {
+		c.lineBy = earlier(now.Add(wait), c.lineEnd)
+	}
+	c.came = false
 }
 
 // readBody reads a part of a body. A silent peer does not end the wait before
 // its time, but the session is told.
-func (c *Conn) readBody(p []byte, by, now time.Time) (int, error) {
+func (c *Conn) readBody(p []byte, now time.Time) (int, error) {
+	by := now.Add(c.desk.limits.ReadTime)
 	for {
 		c.session.Waiting()
+		if c.tooSlow(now) {
+			return 0, ErrOverlong
+		}
 		c.raw.SetReadDeadline(earlier(by, now.Add(stallTime)))
 		n, err := c.read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.desk.paced += n
 			return n, err
 		}
 		if now = time.Now(); !now.Before(by) {
@@ -207,19 +249,29 @@ func (c *Conn) readBody(p []byte, by, now time.Time) (int, error) {
 	}
 }
 
+// tooSlow says whether the session's total time is over and the body comes
+// too slowly to be waited for.
+func (c *Conn) tooSlow(now time.Time) bool {
+	d := c.desk
+	total := d.limits.Session
+	if total <= 0 || now.Before(c.since.Add(total)) {
+		return false
+	}
+	span := min(total, paceTime)
+	begun := !d.paceBy.IsZero()
+	if begun && now.Before(d.paceBy) {
+		return false
+	}
+	slow := begun && float64(d.paced) < pace*span.Seconds()
+	d.paceBy, d.paced = now.Add(span), 0
+	return slow
+}
+
 func (c *Conn) read(p []byte) (int, error) {
 	if c.tls != nil {
 		return c.tls.Read(p)
 	}
 	return c.raw.Read(p)
-}
-
-// lineEnd is when a line awaited from now on must be whole.
-func (c *Conn) lineEnd(now time.Time) time.Time {
-	if c.perLine > 0 {
-		return now.Add(c.perLine)
-	}
-	return now.Add(c.desk.limits.LineTime)
 }
 
 // bound gives t, or the end of the session's total time when that is earlier.

@@ -68,9 +68,9 @@ type Limits struct {
 	Sessions   int           // at a time, in total; 0 is none
 	PerAddress int           // at a time, from one address (IPv6: /64); 0 is none
 	Line       int           // bytes of a line, without its line end
-	LineTime   time.Duration // for a line to come whole
+	LineTime   time.Duration // for the next byte of a line; maxLine times that for all
 	ReadTime   time.Duration // for any byte of a body to come
 	WriteTime  time.Duration // for the peer to take what was written
 	Handshake  time.Duration // for TLS and the PROXY header
-	Session    time.Duration // in total; 0 is none
+	Session    time.Duration // in total, but of a body that comes on; 0 is none
 }

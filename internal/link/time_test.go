@@ -45,22 +45,27 @@ func TestTimes(t *testing.T) {
 			p.want("a", "idle", "EOF")
 		}, 9 * time.Minute},
 		{"slow line", 0, func(_ *testing.T, _ *Server, p *peer) {
-			line := strings.Repeat("x", 29) // a byte per 10 s: whole at 4:50
+			line := strings.Repeat("x", 7) // a byte per 2 min: whole at 14:00
 			for i := range line {
 				p.send(line[i : i+1])
-				time.Sleep(10 * time.Second)
+				time.Sleep(2 * time.Minute)
 			}
 			p.send("\r\nquit\r\n")
 			p.want(line, "bye", "EOF")
-		}, 4*time.Minute + 50*time.Second},
+		}, 14 * time.Minute},
+		{"line that stops", 0, func(_ *testing.T, _ *Server, p *peer) {
+			time.Sleep(4 * time.Minute)
+			p.send("x")
+			p.want("idle", "EOF")
+		}, 9 * time.Minute},
 		{"slow-loris", 0, func(_ *testing.T, _ *Server, p *peer) {
 			p.drip("x", 9*time.Second, 1000)
 			p.want("idle", "EOF")
-		}, 5 * time.Minute},
+		}, 15 * time.Minute},
 		{"slow-loris in a long line", 0, func(_ *testing.T, _ *Server, p *peer) {
 			p.drip("xxxxxxxxxxxxxxxx", time.Second, 10000)
 			p.want("idle", "EOF")
-		}, 5 * time.Minute},
+		}, 15 * time.Minute},
 		{"slow body", 0, func(_ *testing.T, _ *Server, p *peer) {
 			p.send("body 100\r\n")
 			p.want("ok")
@@ -93,9 +98,21 @@ func TestTimes(t *testing.T) {
 		{"overlong in a body", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
 			p.send("body 100\r\n")
 			p.want("ok")
-			p.drip("x", 9*time.Second, 100)
-			p.want("13 read pipe: i/o timeout", "EOF")
-		}, 2 * time.Minute},
+			p.drip("x", 7*time.Second, 100)
+			p.want("25 the session has used up its time", "EOF")
+		}, 3 * time.Minute},
+		{"overlong in a body that comes on", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
+			p.send("body 1228800\r\n")
+			p.want("ok")
+			p.drip(strings.Repeat("x", 2048), time.Second, 600)
+			p.want("1228800", "overlong", "EOF")
+		}, 10 * time.Minute},
+		{"overlong in a body that stops", 2 * time.Minute, func(_ *testing.T, _ *Server, p *peer) {
+			p.send("body 1228800\r\n")
+			p.want("ok")
+			p.drip(strings.Repeat("x", 2048), time.Second, 299)
+			p.want("612352 read pipe: i/o timeout", "EOF")
+		}, 5*time.Minute + 9*time.Second},
 		{"reader that stops", 0, func(t *testing.T, s *Server, p *peer) {
 			p.send("big 100000\r\n")
 			time.Sleep(time.Minute - 1)

@@ -50,14 +50,17 @@ var table = [count]Key{
 			"closed."},
 	SMTPCommandTimeout: {Name: "smtp.command_timeout", Type: Duration, Default: "5m",
 		Min: int64(time.Second), Max: int64(24 * time.Hour),
-		Help: "How long a whole command may take to come. RFC 5321 wants at least five minutes."},
+		Help: "How long the next byte of a command may take to come; the whole command may take " +
+			"three times that. RFC 5321 wants at least five minutes."},
 	SMTPDataTimeout: {Name: "smtp.data_timeout", Type: Duration, Default: "5m",
 		Min: int64(time.Second), Max: int64(24 * time.Hour),
 		Help: "How long the next bytes of a message may take to come. A slow sender that goes " +
-			"on sending is not cut off before smtp.session_time."},
+			"on sending is not cut off before smtp.session_time, and one that sends 1 kB a " +
+			"second not at all."},
 	SMTPSessionTime: {Name: "smtp.session_time", Type: Duration, Default: "2h", Zero: "none",
 		Min: int64(time.Minute), Max: int64(7 * 24 * time.Hour),
-		Help: "How long one session may last in all."},
+		Help: "How long one session may last in all. A message that is coming then may still " +
+			"come to its end, as long as each minute brings 60 kB of it."},
 	SMTPProxyFrom: {Name: "smtp.proxy_from", Type: Prefixes,
 		Help: "Load balancers that put a PROXY protocol header (version 1 or 2) before each " +
 			"connection to the SMTP, submission and LMTP listeners. From them it is demanded, " +
@@ -95,7 +98,8 @@ var table = [count]Key{
 		Help: "Wrong commands and failed logins after which a session is closed."},
 	POPTimeout: {Name: "pop.timeout", Type: Duration, Default: "10m",
 		Min: int64(time.Second), Max: int64(24 * time.Hour),
-		Help: "How long a silent session is kept. RFC 1939 wants at least ten minutes. " +
+		Help: "How long a silent session is kept; a command may take three times that if it " +
+			"comes byte by byte. RFC 1939 wants at least ten minutes. " +
 			"Messages marked for deletion are kept when it ends this way."},
 	POPSessionTime: {Name: "pop.session_time", Type: Duration, Default: "1d", Zero: "none",
 		Min: int64(time.Minute), Max: int64(30 * 24 * time.Hour),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 
+	"postrider/internal/link"
 	"postrider/internal/mail"
 	"postrider/internal/wire/smtp"
 )
@@ -113,16 +114,20 @@ func (s *session) broken(ctx context.Context, err error, bare smtp.Bare) *mail.R
 	s.log().Info("message broken off", s.attrs(
 		slog.String("remote", s.visitor.Remote.String()),
 		slog.String("error", err.Error()))...)
+	farewell := replyTimeout
 	switch {
+	case errors.Is(err, link.ErrOverlong):
+		farewell = replyOverlong
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		s.forget()
 		return nil
-	case bare != 0:
+	}
+	if bare != 0 {
 		// Who ends messages otherwise waits for this answer.
 		return s.drop(ctx, replyBareLine, true)
 	}
 	s.forget()
-	return replyTimeout
+	return farewell
 }
 
 // commit asks the hall to take the message.
