@@ -18,6 +18,7 @@ import (
 // Limits of the socket.
 const (
 	maxSessions  = 32               // at a time; more wait
+	maxStrangers = 512              // who have not shown the token or wait; more are not heard
 	tokenTime    = 5 * time.Second  // for the token to come
 	requestTime  = time.Minute      // for the request to come
 	writeTime    = 30 * time.Second // for the client to take a line
@@ -34,7 +35,7 @@ func Serve(ctx context.Context, ln net.Listener, token string, c *Control) error
 	defer sessions.Wait()
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
-	free := make(chan struct{}, maxSessions)
+	p := &places{strangers: make(chan struct{}, maxStrangers), sessions: make(chan struct{}, maxSessions)}
 	for {
 		conn, err := ln.Accept()
 		if ctx.Err() != nil {
@@ -55,13 +56,33 @@ func Serve(ctx context.Context, ln net.Listener, token string, c *Control) error
 			}
 			continue
 		}
-		free <- struct{}{}
+		select {
+		case p.strangers <- struct{}{}:
+		case <-ctx.Done():
+			conn.Close()
+			return nil
+		}
 		sessions.Go(func() {
-			defer func() { <-free }()
 			defer conn.Close()
 			s := &session{conn: conn, control: c}
-			s.serve(ctx, token)
+			s.serve(ctx, token, p)
 		})
+	}
+}
+
+// places bound who is served. Who has not shown the token has one of its own,
+// so that silent clients keep nobody waiting.
+type places struct {
+	strangers, sessions chan struct{}
+}
+
+// enter takes a session's place for a stranger who has shown the token.
+func (p *places) enter(ctx context.Context) error {
+	select {
+	case p.sessions <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return mail.Errorf(mail.Unreachable, "the server is stopping")
 	}
 }
 
@@ -71,7 +92,7 @@ type session struct {
 	control *Control
 }
 
-func (s *session) serve(ctx context.Context, token string) {
+func (s *session) serve(ctx context.Context, token string, p *places) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A stopping server wakes those who wait for a request.
@@ -79,7 +100,18 @@ func (s *session) serve(ctx context.Context, token string) {
 	defer stop()
 
 	r := bufio.NewReader(s.conn)
-	q, err := s.read(ctx, r, token)
+	err := s.identify(ctx, r, token)
+	if err == nil {
+		err = p.enter(ctx)
+	}
+	if err != nil {
+		s.write(frame{Error: failureOf(err)})
+		<-p.strangers
+		return
+	}
+	<-p.strangers
+	defer func() { <-p.sessions }()
+	q, err := s.read(ctx, r)
 	if err != nil {
 		s.write(frame{Error: failureOf(err)})
 		return
@@ -100,19 +132,24 @@ func (s *session) serve(ctx context.Context, token string) {
 	s.write(frame{Reply: reply})
 }
 
-// read takes the request of a client that shows the right token.
-func (s *session) read(ctx context.Context, r *bufio.Reader, token string) (*call, error) {
+// identify wants the token.
+func (s *session) identify(ctx context.Context, r *bufio.Reader, token string) error {
 	s.wait(ctx, tokenTime)
 	shown, err := readLine(r, maxToken)
 	if err != nil {
-		return nil, &mail.Error{Kind: mail.Denied, Text: "no token came", Err: err}
+		return &mail.Error{Kind: mail.Denied, Text: "no token came", Err: err}
 	}
 	// Digests have one length, so not even that of the token shows.
 	a, b := sha256.Sum256(shown), sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
 		s.control.log.Error("control socket: wrong token")
-		return nil, mail.Errorf(mail.Denied, "wrong token")
+		return mail.Errorf(mail.Denied, "wrong token")
 	}
+	return nil
+}
+
+// read takes the request of a client that has shown the token.
+func (s *session) read(ctx context.Context, r *bufio.Reader) (*call, error) {
 	s.wait(ctx, requestTime)
 	line, err := readLine(r, maxRequest)
 	if err != nil {

@@ -226,6 +226,24 @@ func TestServeEndsWithSilentClients(t *testing.T) {
 	}
 }
 
+// TestSilentClients proves that clients that say nothing keep nobody waiting.
+func TestSilentClients(t *testing.T) {
+	f := newFixture(t, true)
+	client := serveFixture(t, f)
+	for range 2 * maxSessions {
+		conn, err := client.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), tokenTime/2)
+	defer cancel()
+	if _, err := Status.Call(ctx, client, None{}, nil); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestHostOperations(t *testing.T) {
 	ctx := context.Background()
 	stopped := newFixture(t, false)
