@@ -23,6 +23,12 @@ func asService(ctx context.Context, args []string) (status int, ok bool) {
 	return s.status, true
 }
 
+// underManager says whether a service manager has started this process.
+func underManager() bool {
+	under, err := svc.IsWindowsService()
+	return err == nil && under
+}
+
 // A windowsService answers the service manager while the program runs.
 type windowsService struct {
 	ctx    context.Context

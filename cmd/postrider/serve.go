@@ -50,6 +50,7 @@ func (c *call) serve(ctx context.Context) error {
 		Version:       readVersion().Version,
 		Stderr:        c.Stderr,
 		Confine:       server.AsService(os.Getenv),
+		Service:       underManager(),
 	})
 	if err != nil {
 		return err

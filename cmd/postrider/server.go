@@ -21,7 +21,7 @@ func (c *call) status(ctx context.Context) error {
 		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.JSON {
 			s := control.ServerStatus{DataDirectory: dir.Path(), Listeners: []control.Listener{},
 				NeedRestart: []string{}, Counters: []control.Counter{},
-				Certificates: []certs.Info{}}
+				Certificates: []certs.Info{}, Warnings: []string{}}
 			terminal.WriteJSON(c.Stdout, s)
 		}
 		return err
@@ -36,7 +36,7 @@ func (c *call) status(ctx context.Context) error {
 func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 	rows := [][]string{
 		{"Server", s.Hostname + ", Postrider " + s.Version},
-		{"Process", fmt.Sprint(s.PID)},
+		{"Process", fmt.Sprintf("%d, %s", s.PID, started(s.Service))},
 		{"Data", s.DataDirectory},
 	}
 	if s.Started != nil {
@@ -54,10 +54,20 @@ func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 	for i := range s.Certificates {
 		rows = append(rows, []string{"Certificate", certificate(&s.Certificates[i])})
 	}
+	for _, w := range s.Warnings {
+		rows = append(rows, []string{"Warning", w})
+	}
 	if len(s.NeedRestart) > 0 {
 		rows = append(rows, []string{"Needs a restart", strings.Join(s.NeedRestart, ", ")})
 	}
 	terminal.Table(w, rows)
+}
+
+func started(service bool) string {
+	if service {
+		return "as a service"
+	}
+	return "in the foreground"
 }
 
 // certificate tells whose a certificate is, and when it ends.

@@ -16,7 +16,10 @@ type ServerStatus struct {
 	Started       *time.Time `json:"started,omitempty"`
 	Hostname      string     `json:"hostname,omitempty"`
 	DataDirectory string     `json:"data_directory,omitempty"`
-	Listeners     []Listener `json:"listeners"`
+	Service       bool       `json:"service"` // started by a service manager
+	// Warnings say in plain sentences what should be set otherwise.
+	Warnings  []string   `json:"warnings"`
+	Listeners []Listener `json:"listeners"`
 	// NeedRestart names settings whose change waits for a restart.
 	NeedRestart []string  `json:"need_restart"`
 	Counters    []Counter `json:"counters"`
@@ -51,6 +54,9 @@ func (c *Control) status(ctx context.Context, _ None) (ServerStatus, error) {
 	}
 	if s.Listeners == nil {
 		s.Listeners = []Listener{}
+	}
+	if s.Warnings == nil {
+		s.Warnings = []string{}
 	}
 	if s.Counters == nil {
 		s.Counters = []Counter{}

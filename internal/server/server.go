@@ -40,6 +40,8 @@ type Options struct {
 	// that are not its own, where the system can do that. It holds for the
 	// whole process and for good.
 	Confine bool
+	// Service says that a service manager has started the process, for people.
+	Service bool
 }
 
 // A Server is an open engine with its doors.
@@ -204,6 +206,16 @@ func hostname(v *settings.Values) string {
 	return h
 }
 
+// unqualified says what is wrong with a name without a domain (RFC 5321
+// section 2.3.5), or nothing.
+func unqualified(host string) string {
+	if strings.Contains(strings.Trim(host, "."), ".") {
+		return ""
+	}
+	return "the server calls itself " + host + ", which is no qualified name, and other servers may " +
+		"refuse that: set server.hostname"
+}
+
 // followLog gives the journal what the settings say and may change.
 func (s *Server) followLog() {
 	v := s.Settings.Current()
@@ -268,6 +280,9 @@ func (s *Server) Start(ctx context.Context) error {
 		} else {
 			s.confined = true
 		}
+	}
+	if w := unqualified(s.Hostname()); w != "" {
+		s.logger("server").Warn(w)
 	}
 	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version,
 		"pid", os.Getpid(), "host", s.Hostname())
@@ -372,7 +387,10 @@ func (s *Server) reloadFile() error {
 func (s *Server) Status(context.Context) (control.ServerStatus, error) {
 	st := control.ServerStatus{Version: s.options.Version, PID: os.Getpid(), Started: &s.started,
 		Hostname: s.Hostname(), DataDirectory: s.Dir.Path(), NeedRestart: s.needRestart(),
-		Certificates: s.certs.List()}
+		Certificates: s.certs.List(), Service: s.options.Service}
+	if w := unqualified(s.Hostname()); w != "" {
+		st.Warnings = append(st.Warnings, w)
+	}
 	for _, d := range s.doors {
 		for _, ln := range d.listeners {
 			st.Listeners = append(st.Listeners, control.Listener{Service: d.name,
