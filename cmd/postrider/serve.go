@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -49,7 +50,7 @@ func (c *call) serve(ctx context.Context) error {
 		AcceptRestore: c.opt.acceptRestore,
 		Version:       readVersion().Version,
 		Stderr:        c.Stderr,
-		Confine:       server.AsService(os.Getenv),
+		Confine:       true,
 		Service:       underManager(),
 	})
 	if err != nil {
@@ -63,6 +64,9 @@ func (c *call) serve(ctx context.Context) error {
 		err = greeted
 	}
 	if err == nil {
+		if text := server.RootWarning(); text != "" && !c.JSON {
+			fmt.Fprintln(c.Stderr, "postrider: "+text+".")
+		}
 		server.Notify("READY=1")
 		err = c.waitForEnd(ctx, s, hangUp)
 	}
@@ -132,8 +136,16 @@ func (c *call) descend(ctx context.Context, place string) error {
 	if user == "" {
 		return nil
 	}
+	if err := server.KnowsUser(user); err != nil {
+		return err // before anything is made
+	}
 	if dir, err = makeDir(place); err != nil {
 		return err
+	}
+	// Root must not write in another's directory, so it tries no lock.
+	if conn, err := dir.Dial(ctx); err == nil {
+		conn.Close()
+		return mail.Errorf(mail.Locked, "another Postrider works in "+dir.Path())
 	}
 	// Root must not open the database, but it holds where to listen.
 	stored, err := c.storedListeners(ctx, dir)
@@ -162,10 +174,15 @@ func (c *call) storedListeners(ctx context.Context, dir *datadir.Dir) ([]string,
 		args = append(args, "--config", c.opt.config)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Stderr = c.Stderr
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("read where to listen: %w", err)
+		err = saidBy(said.Bytes(), err)
+		if c.opt.acceptRestore && mail.KindOf(err) == mail.Damaged {
+			return nil, nil // the server itself takes in what is missing
+		}
+		return nil, err
 	}
 	var list []settings.Explanation
 	if err := json.Unmarshal(out, &list); err != nil {
@@ -178,6 +195,15 @@ func (c *call) storedListeners(ctx context.Context, dir *datadir.Dir) ([]string,
 		}
 	}
 	return set, nil
+}
+
+// saidBy is the error that another run of this program has written as JSON.
+func saidBy(stderr []byte, err error) error {
+	var told struct{ Error, Kind string }
+	if json.Unmarshal(stderr, &told) != nil || told.Error == "" {
+		return fmt.Errorf("read where to listen: %w: %s", err, bytes.TrimSpace(stderr))
+	}
+	return control.NamedError(told.Kind, told.Error)
 }
 
 // waitForEnd returns when the server shall stop. A hang-up signal reloads.

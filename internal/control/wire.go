@@ -71,13 +71,17 @@ func failureOf(err error) *failure {
 	return &failure{Kind: KindName(err), Text: err.Error()}
 }
 
-func (f *failure) err() error {
-	for kind, name := range kindNames {
-		if name == f.Kind {
-			return mail.Errorf(kind, f.Text)
+func (f *failure) err() error { return NamedError(f.Kind, f.Text) }
+
+// NamedError is the error of a kind as KindName names it; one that it does
+// not know is Internal.
+func NamedError(name, text string) error {
+	for kind, n := range kindNames {
+		if n == name {
+			return mail.Errorf(kind, text)
 		}
 	}
-	return mail.Errorf(mail.Internal, f.Text)
+	return mail.Errorf(mail.Internal, text)
 }
 
 var errLineTooLong = errors.New("line too long")

@@ -5,15 +5,14 @@ import (
 	"os"
 )
 
-// AsService says whether a service manager, or this program itself on its
-// way down from root, has started this process.
-func AsService(getenv func(string) string) bool {
-	for _, name := range []string{"NOTIFY_SOCKET", "INVOCATION_ID", "LISTEN_PID"} {
-		if getenv(name) != "" {
-			return true
-		}
+// RootWarning is what to tell people if this process is root's and stays it;
+// empty otherwise.
+func RootWarning() string {
+	if os.Geteuid() != 0 {
+		return ""
 	}
-	return false
+	return "this server runs as root and need not: make a user for it and start it with " +
+		"--set server.user=NAME, which also gives that user the data directory"
 }
 
 // Notify tells the service manager how the server is, as sd_notify(3) does:

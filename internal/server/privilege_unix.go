@@ -30,10 +30,12 @@ func Descend(ctx context.Context, reg *settings.Registry, dir *datadir.Dir) erro
 	if os.Geteuid() != 0 || name == "" {
 		return nil
 	}
+	if err := KnowsUser(name); err != nil {
+		return err
+	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return &mail.Error{Kind: mail.Invalid, Err: err,
-			Text: "server.user: there is no user " + name}
+		return err
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
@@ -58,6 +60,16 @@ func Descend(ctx context.Context, reg *settings.Registry, dir *datadir.Dir) erro
 		}
 	}
 	return become(uid, gid, names, files)
+}
+
+// KnowsUser says whether the system has a user of that name; kind Invalid if
+// not.
+func KnowsUser(name string) error {
+	if _, err := user.Lookup(name); err != nil {
+		return &mail.Error{Kind: mail.Invalid, Err: err,
+			Text: "server.user: there is no user " + name}
+	}
+	return nil
 }
 
 // openAll opens the listeners of all services.

@@ -284,6 +284,9 @@ func (s *Server) Start(ctx context.Context) error {
 	if w := unqualified(s.Hostname()); w != "" {
 		s.logger("server").Warn(w)
 	}
+	if text := RootWarning(); text != "" {
+		s.logger("server").Error(text)
+	}
 	s.logger("server").Log(ctx, journal.Major, "started", "version", s.options.Version,
 		"pid", os.Getpid(), "host", s.Hostname())
 	return nil

@@ -365,6 +365,16 @@ func TestRefusesToStart(t *testing.T) {
 
 // The Received line and the greeting bear the name of the machine where no
 // other is set.
+// A server that stays root says so.
+func TestRootWarning(t *testing.T) {
+	f := start(t, filepath.Join(t.TempDir(), "data"), everyDoor...)
+	f.shutdown()
+	want := os.Geteuid() == 0
+	if got := strings.Contains(f.log.String(), " 1 server this server runs as root"); got != want {
+		t.Errorf("got %v, want %v, in the log:\n%s", got, want, f.log.String())
+	}
+}
+
 func TestHostname(t *testing.T) {
 	f := start(t, filepath.Join(t.TempDir(), "data"), append(everyDoor, "server.hostname=")...)
 	want, err := os.Hostname()

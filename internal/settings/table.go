@@ -16,7 +16,8 @@ var table = [count]Key{
 			"certificate. Empty means the name of the machine."},
 	ServerUser: {Name: "server.user", Type: String, Scope: Node, Restart: true, Boot: true,
 		Help: "The user to become when started as root, after the listeners are open. Empty " +
-			"means to stay the user who started the server."},
+			"means the owner of the data directory; if that is root, the server stays root and says so. " +
+			"A server that was not started as root stays who it is."},
 	ServerStopTime: {Name: "server.stop_time", Type: Duration, Default: "30s",
 		Min: int64(time.Second), Max: int64(time.Hour),
 		Help: "How long a stopping server waits for messages under way before it cuts them off."},
