@@ -143,7 +143,11 @@ func (s *session) identify(ctx context.Context, r *bufio.Reader, token string) e
 	a, b := sha256.Sum256(shown), sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
 		s.control.log.Error("control socket: wrong token")
-		return mail.Errorf(mail.Denied, "wrong token")
+		// What is left unread would reset the connection, and with it the answer.
+		s.wait(ctx, tokenTime)
+		readLine(r, maxRequest)
+		return mail.Errorf(mail.Denied, "the server refuses the control token: it started with "+
+			"another one than control.token has now; end it with a signal and start it again")
 	}
 	return nil
 }

@@ -188,6 +188,9 @@ func MakeLocked(path string) (*Dir, *Lock, error) {
 		return nil, nil, err
 	}
 	d, err := Open(abs)
+	if errors.Is(err, fs.ErrPermission) || mail.KindOf(err) == mail.Damaged {
+		return nil, nil, err
+	}
 	fresh := err != nil
 	if fresh {
 		d = &Dir{path: abs, id: random(16)}
@@ -199,7 +202,9 @@ func MakeLocked(path string) (*Dir, *Lock, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = d.complete()
+	if err = d.complete(); err == nil {
+		err = d.renewToken()
+	}
 	if fresh && err == nil {
 		err = durable.WriteFile(filepath.Join(abs, marker), 0o600, durable.Bytes([]byte(d.id+"\n")))
 	}

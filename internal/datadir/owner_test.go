@@ -13,6 +13,34 @@ import (
 // nobody is a user that is not root; it need not have a name.
 const nobody = 65534
 
+// A token that others could read is not used any more.
+func TestExposedToken(t *testing.T) {
+	d := made(t, filepath.Join(t.TempDir(), "data"))
+	old, err := d.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		mode os.FileMode
+		same bool
+	}{{0o600, true}, {0o400, true}, {0o644, false}, {0o620, false}} {
+		if err := os.Chmod(d.tokenFile(), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		_, lock, err := MakeLocked(d.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock.Release()
+		now, err := d.Token()
+		info, _ := os.Stat(d.tokenFile())
+		if err != nil || now == old != tt.same || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("mode %o: got the same %v, mode %v, %v", tt.mode, now == old, info.Mode(), err)
+		}
+		old = now
+	}
+}
+
 // As root on another user's directory, a process becomes that user first.
 func TestBecome(t *testing.T) {
 	if path := os.Getenv("POSTRIDER_TEST_BECOME"); path != "" {

@@ -125,3 +125,9 @@ func numbers(ids []string, first int) []int {
 	}
 	return out
 }
+
+// exposed says whether others than the owner have rights on a file.
+func exposed(path string) (bool, error) {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&0o077 != 0, err
+}

@@ -11,3 +11,6 @@ func Owner(string) string { return "" }
 
 // Give does nothing on Windows.
 func Give(string, string) error { return nil }
+
+// exposed is never so on Windows: the directory's list of rights decides.
+func exposed(string) (bool, error) { return false, nil }

@@ -30,6 +30,15 @@ func (d *Dir) Token() (string, error) {
 	return token, nil
 }
 
+// renewToken makes a new token if others could read this one. The caller has
+// the lock, so that no server knows the old one.
+func (d *Dir) renewToken() error {
+	if open, err := exposed(d.tokenFile()); err != nil || !open {
+		return err
+	}
+	return durable.WriteFile(d.tokenFile(), 0o600, durable.Bytes([]byte(random(tokenSize)+"\n")))
+}
+
 func random(size int) string {
 	b := make([]byte, size)
 	rand.Read(b) // never fails: see its documentation

@@ -186,7 +186,8 @@ func answering(ctx context.Context, dir *datadir.Dir) (*control.Client, error) {
 	conn.Close()
 	token, err := dir.Token()
 	if err != nil {
-		return nil, err
+		return nil, &mail.Error{Kind: mail.Denied, Err: err, Text: "a server runs and cannot be told " +
+			"anything; end it with a signal and start it again, which makes a new token"}
 	}
 	dial := func(ctx context.Context) (net.Conn, error) { return dir.Dial(ctx) }
 	server := &control.Client{Dial: dial, Token: token}

@@ -156,9 +156,43 @@ func TestThroughServer(t *testing.T) {
 	if _, err := dir.Lock(); mail.KindOf(err) != mail.Locked {
 		t.Errorf("the session took the server's lock: %v", err)
 	}
+	refusedToken(t, dir, o)
 	found, client, err := Server(t.Context(), o)
 	if err != nil || client == nil || found.Path() != dir.Path() {
 		t.Errorf("got %v, %v, %v", found, client, err)
+	}
+}
+
+// refusedToken takes the control token away for a moment, and changes it:
+// both are told at once, and not taken for a server that does not answer.
+func refusedToken(t *testing.T, dir *datadir.Dir, o Options) {
+	t.Helper()
+	path := filepath.Join(dir.Path(), "control.token")
+	right, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Waiting = func() { t.Error("it was waited for the server") }
+	for _, tt := range []struct{ name, token, want string }{
+		{"missing", "", "cannot read the control token"},
+		{"damaged", "x", "damaged"},
+		{"another", strings.Repeat("0", len(right)), "refuses the control token"},
+	} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if tt.token != "" {
+			if err := os.WriteFile(path, []byte(tt.token), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Open(t.Context(), o)
+		if mail.KindOf(err) != mail.Denied || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("token %s: got %v, want Denied with %q", tt.name, err, tt.want)
+		}
+		if err := os.WriteFile(path, right, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
