@@ -261,8 +261,12 @@ func (c *call) accountImport(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	table, err := control.DecodeTable(content, c.opt.charset)
+	if err != nil {
+		return err
+	}
 	c.content = true
-	q := control.AccountImportRequest{Content: string(content), Format: c.opt.format,
+	q := control.AccountImportRequest{Name: c.fileName(0), Content: table, Format: c.opt.format,
 		Domain: c.opt.domain, DryRun: c.opt.dryRun}
 	return c.with(ctx, func(s control.Caller) error {
 		p, end := c.Progress()
@@ -300,8 +304,13 @@ func printImport(w io.Writer, r *control.AccountImportReply) {
 		}
 		fmt.Fprintf(w, "line %d: %s: %s\n", l.Line, l.Address, text)
 	}
+	if r.Failed > 0 && !r.DryRun {
+		right := len(r.Lines) - r.Failed
+		fmt.Fprintf(w, "No account was changed. Right lines: %d, wrong lines: %d.\n", right, r.Failed)
+		return
+	}
 	verb := "Accounts"
-	if r.DryRun || r.Failed > 0 {
+	if r.DryRun {
 		verb = "Accounts that would be"
 	}
 	fmt.Fprintf(w, "%s added: %d, changed: %d, unchanged: %d, removed: %d; wrong lines: %d.\n",

@@ -197,7 +197,7 @@ func (c *call) accountPartCommands() []cli.Command {
 		},
 		{
 			Name: "account import", Args: "FILE", Min: 1, Max: 1,
-			Flags: []string{"dry-run", "domain", "format"},
+			Flags: []string{"dry-run", "domain", "format", "charset"},
 			About: map[string]string{"domain": "`NAME` where names without a domain belong; else in the " +
 				"main domain"},
 			Short: "make and change accounts from a table",

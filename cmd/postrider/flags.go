@@ -21,6 +21,7 @@ type options struct {
 	notify        string
 	domain        string
 	format        string
+	charset       string
 	dryRun        bool
 	replace       bool
 	all           bool
@@ -64,6 +65,7 @@ func (c *call) flags() *flag.FlagSet {
 	fs.StringVar(&o.notify, "notify", "", "`HOW` none, last-ip or ip:ADDRESS")
 	fs.StringVar(&o.domain, "domain", "", "`NAME` only accounts in this domain")
 	fs.StringVar(&o.format, "format", "", "`FORM` of the table: sims (default) or eims")
+	fs.StringVar(&o.charset, "charset", "", "`NAME` of the table: utf-8 (default), macintosh or latin1")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "only tell what would be done")
 	fs.BoolVar(&o.replace, "replace", false, "reset what the file does not name")
 	fs.BoolVar(&o.all, "all", false, "leave nothing out")

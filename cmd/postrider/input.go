@@ -41,6 +41,14 @@ func (c *call) input(name string) ([]byte, error) {
 	return data, err
 }
 
+// fileName is an argument that names a file, as messages name it.
+func (c *call) fileName(i int) string {
+	if name := c.line.Arg(i); name != "-" {
+		return name
+	}
+	return "standard input"
+}
+
 // password takes a new password as the flags say: from a file, or asked on a
 // terminal. Empty means that one is to be made.
 func (c *call) password(ctx context.Context) (string, error) {

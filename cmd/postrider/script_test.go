@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"damage":   damage,
 			"inuse":    inUse,
 			"selfmade": selfMade,
+			"latin1":   writeLatin1,
 		},
 	})
 }
@@ -104,6 +105,12 @@ func inUse(ts *testscript.TestScript, _ bool, args []string) {
 func selfMade(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := certs.Open(certs.Config{SelfMade: ts.MkAbs(args[0])})
 	ts.Check(err)
+}
+
+// writeLatin1 is "latin1 FILE": a table that is not UTF-8.
+func writeLatin1(ts *testscript.TestScript, _ bool, args []string) {
+	table := "UserName\tFullName\nuser07\tM\xfcller\n"
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(table), 0o600))
 }
 
 // sendMail is "sendmail ADDRESS": a message by SMTP to the running server. It

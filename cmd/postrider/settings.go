@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"postrider/internal/control"
 	"postrider/internal/settings"
@@ -117,7 +116,7 @@ func (c *call) configApply(ctx context.Context) error {
 		return err
 	}
 	c.content = true
-	q := control.ConfigApplyRequest{Name: filepath.Base(c.line.Arg(0)), Content: string(content),
+	q := control.ConfigApplyRequest{Name: c.fileName(0), Content: string(content),
 		Replace: c.opt.replace, DryRun: c.opt.dryRun}
 	return do(ctx, c, control.ConfigApply, q, c.printChanges)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"postrider/internal/auth"
 	"postrider/internal/mail"
@@ -87,6 +88,10 @@ func (ch *AccountChange) apply(a *store.Account) error {
 	if ch.FullName != nil {
 		if strings.ContainsFunc(*ch.FullName, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return mail.Errorf(mail.Invalid, "the full name has a control character")
+		}
+		// What was no UTF-8 came here as the replacement character.
+		if !utf8.ValidString(*ch.FullName) || strings.ContainsRune(*ch.FullName, utf8.RuneError) {
+			return mail.Errorf(mail.Invalid, "the full name is not UTF-8")
 		}
 		a.FullName = *ch.FullName
 	}

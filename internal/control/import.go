@@ -14,14 +14,16 @@ import (
 
 // AccountImportRequest holds a table of accounts.
 type AccountImportRequest struct {
-	Content string `json:"content"`
+	Name    string `json:"name,omitempty"`   // of the file, for the log
+	Content string `json:"content"`          // UTF-8; DecodeTable makes it
 	Format  string `json:"format,omitempty"` // "sims" (also if empty) or "eims"
 	Domain  string `json:"domain,omitempty"` // of bare names; the main domain if empty
 	DryRun  bool   `json:"dry_run,omitempty"`
 }
 
-// AccountImportReply reports on an import, line by line. Nothing was changed
-// if Failed is not 0.
+// AccountImportReply reports on an import, line by line. If Failed is not 0
+// nothing was changed, and the other numbers are 0, but in a dry run: that
+// tells what the right lines would do.
 type AccountImportReply struct {
 	Lines   []ImportLine `json:"lines"`
 	Notes   []string     `json:"notes"` // about the table as a whole
@@ -32,6 +34,12 @@ type AccountImportReply struct {
 	Removed   int  `json:"removed"`
 	Failed    int  `json:"failed"`
 	DryRun    bool `json:"dry_run"`
+}
+
+// outcome is for the log: whether it was done, and what that was.
+func (r AccountImportReply) outcome() (done bool, facts []any) {
+	return r.Failed == 0, []any{"added", r.Added, "changed", r.Changed, "removed", r.Removed,
+		"unchanged", r.Unchanged, "wrong", r.Failed}
 }
 
 // An ImportLine tells what became of one line.
@@ -74,7 +82,11 @@ func (c *Control) accountImport(ctx context.Context, q AccountImportRequest, p s
 		return none, err
 	}
 	plan.reply.DryRun = q.DryRun
-	if q.DryRun || plan.reply.Failed > 0 || len(plan.writes) == 0 {
+	if r := &plan.reply; r.Failed > 0 && !q.DryRun {
+		r.Added, r.Changed, r.Unchanged, r.Removed = 0, 0, 0, 0
+		return *r, nil
+	}
+	if q.DryRun || len(plan.writes) == 0 {
 		return plan.reply, nil
 	}
 	// Hashing takes long, the change must not: nobody waits for the lock

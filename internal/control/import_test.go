@@ -1,13 +1,16 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"postrider/internal/journal"
 	"postrider/internal/mail"
 	"postrider/internal/store"
 )
@@ -82,7 +85,8 @@ func TestParseTable(t *testing.T) {
 			[]string{"2 a password= open sesame "}},
 		{"missing cells", "UserName\tFullName\tPassword\na\nb\tB\nc\t\t\n", false,
 			[]string{"2 a", "3 b name=B", "4 c"}},
-		{"too many cells", "UserName\na\tb\tc\n", false, []string{"2 a"}},
+		{"too many cells", "UserName\na\tb\tc\nd\t\t\n", false,
+			[]string{"2 a (more cells than columns: the last 2 ignored)", "3 d"}},
 		{"wrong values", "UserName\tAccountEnabled\tSizeLimit\tNotifyMode\tNotifyAddress\n" +
 			"a\tmaybe\nb\t\tmuch\nc\t\t-2\nd\t\t\tNotify\there\n\ttrue\n", false,
 			[]string{
@@ -92,7 +96,8 @@ func TestParseTable(t *testing.T) {
 				`5 d ERROR NotifyAddress "here": want an IP address`,
 				`6  enabled=true ERROR the user name is missing`,
 			}},
-		{"Mac OS Roman", "UserName\tFullName\na\tJ\x9frg\n", false, []string{"2 a name=Jürg"}},
+		{"full name with blanks", "UserName\tFullName\na\t  Jürg \nb\t  \n", false,
+			[]string{"2 a name=  Jürg ", "3 b"}},
 		{"byte order mark", "\ufeffUserName\na\n", false, []string{"2 a"}},
 		{"EIMS", "joe\tJoe Doe\tsecret\t1000\tELA3\t192.0.2.1\t1/1/99\nann\t\t\t\tE4\n" +
 			"old\t\t\t\tdelete\nfwd\t\tpw\t\tEL1\tx@example.net\n", true,
@@ -144,6 +149,73 @@ func TestParseTableRefuses(t *testing.T) {
 	} {
 		_, err := parseTable(content, false)
 		wantKind(t, name, err, mail.Invalid)
+	}
+}
+
+func TestDecodeTable(t *testing.T) {
+	for _, tt := range []struct {
+		content, charset, want string
+	}{
+		{"Jürg", "", "Jürg"},
+		{"Jürg", "UTF-8", "Jürg"},
+		{"J\xfcrg", "latin1", "Jürg"},
+		{"J\x9frg \x80", "macintosh", "Jürg Ä"},
+		{"J\x9frg", "", ""},
+		{"J\xfcrg", "utf-8", ""},
+		{"Jürg", "ebcdic", ""},
+	} {
+		got, err := DecodeTable([]byte(tt.content), tt.charset)
+		if got != tt.want || (err != nil) != (tt.want == "") {
+			t.Errorf("%q in %q: got %q, %v, want %q", tt.content, tt.charset, got, err, tt.want)
+		}
+		if tt.want == "" {
+			wantKind(t, tt.content, err, mail.Invalid)
+		}
+	}
+	_, err := parseTable("UserName\tFullName\na\tJ\x9frg\n", false)
+	wantKind(t, "not UTF-8", err, mail.Invalid)
+}
+
+// A full name that was no UTF-8 on its way here is refused.
+func TestFullNameIsText(t *testing.T) {
+	f := newFixture(t, false)
+	f.add(t, "alice")
+	for _, name := range []string{"M\xfcller", "M\ufffdller"} {
+		q := AccountSetRequest{"alice", AccountChange{FullName: &name}}
+		_, err := AccountSet.Call(t.Context(), f, q, nil)
+		wantKind(t, name, err, mail.Invalid)
+	}
+}
+
+// An import that is refused has done nothing, and says so, in the log as well.
+func TestFailedImport(t *testing.T) {
+	f := newFixture(t, false)
+	var out bytes.Buffer
+	f.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: journal.Low}))
+	q := AccountImportRequest{Name: "users.tsv", Content: "UserName\tSizeLimit\na\t1\nb\tx\n"}
+	for _, tt := range []struct {
+		name  string
+		dry   bool
+		added int
+		want  string
+	}{
+		{"dry", true, 1, ""},
+		{"real", false, 0, `msg="account.import failed" subject=users.tsv added=0 changed=0 ` +
+			`removed=0 unchanged=0 wrong=1`},
+	} {
+		q.DryRun = tt.dry
+		r, err := AccountImport.Call(t.Context(), f, q, nil)
+		if err != nil || r.Added != tt.added || r.Failed != 1 {
+			t.Errorf("%s: got %+v, %v", tt.name, r, err)
+		}
+		if got := out.String(); !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%s: got the record %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	q.Content = "UserName\na\n"
+	if _, err := AccountImport.Call(t.Context(), f, q, nil); err != nil ||
+		!strings.Contains(out.String(), "msg=account.import subject=users.tsv added=1") {
+		t.Errorf("got %v, %s", err, out.String())
 	}
 }
 

@@ -65,7 +65,16 @@ func (o Op[Q, R]) serve(ctx context.Context, c *Control, raw []byte,
 	if d, ok := any(q).(interface{ onlyLooks() bool }); ok && d.onlyLooks() {
 		level = reads
 	}
-	c.log.Log(ctx, level, o.name, "subject", subjectOf(q))
+	text, facts := o.name, []any{"subject", subjectOf(q)}
+	if out, ok := any(r).(interface {
+		outcome() (done bool, facts []any)
+	}); ok {
+		done, more := out.outcome()
+		if facts = append(facts, more...); !done {
+			level, text = min(level, journal.Low), text+" failed"
+		}
+	}
+	c.log.Log(ctx, level, text, facts...)
 	return json.Marshal(r)
 }
 
@@ -93,6 +102,7 @@ func (q DomainRequest) subject() string          { return q.Name }
 func (q SettingRequest) subject() string         { return q.Key }
 func (q SettingsResetRequest) subject() string   { return strings.Join(q.Keys, " ") }
 func (q ConfigApplyRequest) subject() string     { return q.Name }
+func (q AccountImportRequest) subject() string   { return q.Name }
 
 func (q SettingsSetRequest) subject() string {
 	var names []string

@@ -91,19 +91,43 @@ type table struct {
 	notes []string // about the table as a whole
 }
 
+// charsets are those of tables that are not UTF-8: the loaders ran on Macs,
+// spreadsheets run on Windows.
+var charsets = map[string]*charmap.Charmap{
+	"macintosh": charmap.Macintosh,
+	"latin1":    charmap.Windows1252, // which has all of it
+}
+
+var errNotUTF8 = mail.Errorf(mail.Invalid, "the table is not UTF-8; name its charset, which is "+
+	"macintosh or latin1")
+
+// DecodeTable gives the text of a table: UTF-8 where the charset is empty or
+// "utf-8", else "macintosh" or "latin1". Kind Invalid says that it is not what
+// it should be, or that the charset is unknown.
+func DecodeTable(content []byte, charset string) (string, error) {
+	charset = strings.ToLower(charset)
+	if charset == "" || charset == "utf-8" {
+		if !utf8.Valid(content) {
+			return "", errNotUTF8
+		}
+		return string(content), nil
+	}
+	m, ok := charsets[charset]
+	if !ok {
+		return "", mail.Errorf(mail.Invalid,
+			fmt.Sprintf("charset %q: want utf-8, macintosh or latin1", Short(charset)))
+	}
+	text, err := m.NewDecoder().Bytes(content)
+	return string(text), err
+}
+
 // parseTable reads a table; eims says which form it has. The error is of kind
 // Invalid and concerns the whole; what is wrong with a line stands in its row.
 func parseTable(content string, eims bool) (*table, error) {
 	t := &table{}
 	content = strings.TrimPrefix(content, "\ufeff")
 	if !utf8.ValidString(content) {
-		// The loaders ran on Macs.
-		text, err := charmap.Macintosh.NewDecoder().String(content)
-		if err != nil {
-			return nil, err
-		}
-		content = text
-		t.notes = append(t.notes, "the file is not UTF-8; it was read as Mac OS Roman")
+		return nil, errNotUTF8
 	}
 	// A Mac ends its lines with CR, Unix with LF, DOS with both.
 	content = strings.ReplaceAll(content, "\r\n", "\n")
@@ -127,7 +151,12 @@ func parseTable(content string, eims bool) (*table, error) {
 		if len(text) > maxTableLine {
 			row.err = mail.Errorf(mail.Invalid, "the line is too long")
 		} else {
-			row.read(columns, strings.Split(text, "\t"))
+			cells := strings.Split(text, "\t")
+			row.read(columns, cells)
+			if n := len(cells) - len(columns); n > 0 && !eims &&
+				strings.TrimSpace(strings.Join(cells[len(columns):], "")) != "" {
+				row.notes = append(row.notes, fmt.Sprintf("more cells than columns: the last %d ignored", n))
+			}
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -191,7 +220,7 @@ func (r *tableRow) read(columns []column, cells []string) {
 		case colName:
 			r.name = text
 		case colFullName:
-			r.change.FullName = &text
+			r.change.FullName = &cell // with its blanks, as the export has it
 		case colPassword:
 			r.readPassword(cell)
 		case colEnabled:
