@@ -21,6 +21,7 @@ func (c *call) newProgram() *cli.Program {
 		Flags:      c.flags(),
 		Everywhere: []string{"data", "json", "quiet", "q"},
 		Filled:     []string{"domain", "since", "host", "quota", "config", "data"},
+		Values:     completeFlag,
 		Shorten:    control.Short,
 	}
 }

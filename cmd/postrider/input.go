@@ -24,21 +24,29 @@ func (c *call) input(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			if path, ok := errors.AsType[*fs.PathError](err); ok {
-				err = path.Err
-			}
-			return nil, &mail.Error{Kind: mail.Invalid, Err: err,
-				Text: "cannot read the file " + control.Short(name)}
+			return nil, unreadable(name, err)
 		}
 		defer f.Close()
 		r = f
 	}
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
-	if err == nil && len(data) > maxInput {
-		err = mail.Errorf(mail.Invalid,
+	switch {
+	case err != nil && name != "-":
+		return nil, unreadable(name, err)
+	case len(data) > maxInput:
+		return nil, mail.Errorf(mail.Invalid,
 			fmt.Sprintf("%s is larger than %s", name, terminal.Size(maxInput)))
 	}
 	return data, err
+}
+
+// unreadable says what the system has against reading a file.
+func unreadable(name string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	return &mail.Error{Kind: mail.Invalid, Err: err,
+		Text: "cannot read the file " + control.Short(name)}
 }
 
 // fileName is an argument that names a file, as messages name it.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"postrider/internal/cli"
@@ -41,10 +42,26 @@ func (c *call) run(ctx context.Context, args []string) error {
 	c.line = c.program.Scan(args)
 	c.JSON = c.line.Has("json")
 	if c.line.WantsHelp() {
-		return c.program.Help(c.Stdout, c.line.Words)
+		return c.help()
+	}
+	if len(c.line.Words) == 0 && (c.line.Has("version") || c.line.Has("v")) {
+		return c.version(ctx) // as many programs do
 	}
 	if err := c.program.Parse(c.line); err != nil {
 		return err
 	}
 	return c.line.Command.Run(ctx)
+}
+
+// A helpText is the help as JSON.
+type helpText struct {
+	Help string `json:"help"`
+}
+
+func (c *call) help() error {
+	var b strings.Builder
+	if err := c.program.Help(&b, c.line.Words); err != nil {
+		return err
+	}
+	return c.Answer(helpText{b.String()}, func(w io.Writer) { io.WriteString(w, b.String()) })
 }

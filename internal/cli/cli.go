@@ -60,6 +60,9 @@ type Program struct {
 	Everywhere []string
 	// Filled are flags whose value must not be empty.
 	Filled []string
+	// Values gives what may stand for the value of a flag, for completion; may be
+	// nil.
+	Values func(flag string) []string
 	// Shorten cuts a piece of the line to what an error may repeat of it.
 	Shorten func(string) string
 }

@@ -51,7 +51,10 @@ func brew() (*Program, *values) {
 		Flags:      fs,
 		Everywhere: []string{"json", "quiet", "q"},
 		Filled:     []string{"kind"},
-		Shorten:    func(s string) string { return s[:min(len(s), 20)] },
+		Values: func(flag string) []string {
+			return map[string][]string{"kind": {"arabica", "robusta"}}[flag]
+		},
+		Shorten: func(s string) string { return s[:min(len(s), 20)] },
 	}, v
 }
 
@@ -168,6 +171,8 @@ func TestMistakes(t *testing.T) {
 			`coffee make: "cccccccccccccccccccc" is too much`},
 		{"tea --kin x", "tea", `tea has no flag --kin; did you mean --kind?`},
 		{"tea --cups 2", "tea", `tea has no flag --cups`},
+		{"tea -x", "tea", `tea has no flag -x`},
+		{"tea --x", "tea", `tea has no flag -x`},
 		{"tea --zzzzzz", "tea", `tea has no flag --zzzzzz`},
 		{"tea --kind", "tea", `tea: --kind needs a value after it`},
 		{"tea --kind=", "tea", `tea: --kind has no value; leave it out, or name one`},

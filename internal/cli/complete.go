@@ -77,7 +77,14 @@ func (p *Program) Complete(w io.Writer, words []string) error {
 
 // candidates are what may stand after the words before, if it begins as last.
 func (p *Program) candidates(before []string, last string) []string {
-	words := p.Scan(before).Words
+	line := p.Scan(before)
+	if line.open != "" {
+		if p.Values == nil {
+			return nil
+		}
+		return p.Values(line.open)
+	}
+	words := line.Words
 	if len(words) > 0 && words[0] == "help" {
 		words = words[1:]
 	}

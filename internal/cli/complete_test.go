@@ -24,6 +24,10 @@ func TestComplete(t *testing.T) {
 		{"flags of all", "-", "--help --json --quiet"},
 		{"flags of a command", "coffee make -", "--cups --help --json --kind --quiet"},
 		{"a flag", "coffee make a --k", "--kind"},
+		{"the value of a flag", "coffee make --kind ", "arabica robusta"},
+		{"a value that has begun", "coffee --kind r", "robusta"},
+		{"a value that nobody knows", "coffee make --cups ", ""},
+		{"after a value", "coffee make --cups 2 ", "small tall venti"},
 		{"nothing known", "nonsense ", ""},
 		{"no more", "tea x ", ""},
 	} {

@@ -19,6 +19,7 @@ type Line struct {
 	Given   map[string]bool // the flags that stand on the line, by name
 
 	flags []string // as package flag takes them
+	open  string   // the flag at the end of the line whose value is missing
 }
 
 // Arg is an argument, or empty if it was not given.
@@ -44,9 +45,13 @@ func (p *Program) Scan(args []string) *Line {
 		}
 		l.flags = append(l.flags, arg)
 		name := strings.TrimLeft(arg, "-")
-		if f := p.Flags.Lookup(name); f != nil && !isBool(f) && i+1 < len(args) {
-			i++
+		if f := p.Flags.Lookup(name); f == nil || isBool(f) {
+			continue
+		}
+		if i++; i < len(args) {
 			l.flags = append(l.flags, args[i])
+		} else {
+			l.open = name
 		}
 	}
 	return l
@@ -133,7 +138,10 @@ func (p *Program) flagError(cmd *Command, err error, allowed []string) error {
 		return p.Usagef(cmd, "%s: %s", cmd.Name, text)
 	}
 	name = strings.TrimLeft(name, "-")
-	near := nearest(name, allowed)
+	if len(name) == 1 {
+		return p.Usagef(cmd, "%s has no flag -%s", cmd.Name, name)
+	}
+	near := nearest(name, slices.DeleteFunc(allowed, func(s string) bool { return len(s) == 1 }))
 	if near == "" {
 		return p.Usagef(cmd, "%s has no flag --%s", cmd.Name, name)
 	}

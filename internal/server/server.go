@@ -120,8 +120,8 @@ func (s *Server) openJournal(cfg engine.Config) error {
 	if err != nil {
 		return err
 	}
-	for _, seldom := range []string{"settings", "tls"} {
-		s.logger(seldom) // so that its level can be set before its first record
+	for _, name := range settings.LogComponents() {
+		s.logger(name) // so that its level can be set before its first record
 	}
 	return nil
 }
