@@ -38,6 +38,11 @@ func todo(r *Report, system string) []string {
 func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "This is the server of %s now; it calls itself %s.\nIts data is in %s.\n",
 		r.Domain, r.Host, r.DataDirectory)
+	if len(r.Listen) > 0 {
+		fmt.Fprintf(w, "It listens on %s; --address names others.\n", strings.Join(r.Listen, ", "))
+	} else {
+		fmt.Fprintln(w, "It listens on all addresses.")
+	}
 	if r.Password != "" {
 		fmt.Fprintf(w, "The account %s is made, with this password, which is shown only now:\n\n"+
 			"    %s\n", r.Account, r.Password)

@@ -58,6 +58,7 @@ func TestPrint(t *testing.T) {
 	r.Print(&b)
 	want := `This is the server of example.org now; it calls itself mx.example.org.
 Its data is in /d.
+It listens on all addresses.
 The account postmaster@example.org is made, with this password, which is shown only now:
 
     made-here

@@ -29,6 +29,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,7 +44,8 @@ import (
 type Plan struct {
 	Domain string
 	Host   string // its own name; empty: mail.DOMAIN
-	// Listen are the IP addresses on which it listens; empty: on all.
+	// Listen are the IP addresses on which it listens; empty: on all, or where
+	// an earlier setup said.
 	Listen []string
 	// Reached are those under which others reach it, for its DNS records.
 	Reached []netip.Addr
@@ -51,6 +53,8 @@ type Plan struct {
 	Password string
 	Data     string   // the data directory
 	Service  *Service // nil if none was asked for
+
+	hosts []string // Listen, or what an earlier setup said; empty: all
 }
 
 // A Report tells what was done and what is still to do.
@@ -60,6 +64,7 @@ type Report struct {
 	DataDirectory string   `json:"data_directory"`
 	Account       string   `json:"account"`
 	Password      string   `json:"password,omitempty"` // if it was made here
+	Listen        []string `json:"listen"`             // addresses; empty: all
 	Records       []Record `json:"dns_records"`
 	Service       *Service `json:"service,omitempty"`
 	Restart       bool     `json:"needs_restart"` // of a running server
@@ -132,8 +137,10 @@ func HostName(ctx context.Context, domain, host string) (string, error) {
 // Apply carries out the plan. Kind Invalid says that a name is wrong, and
 // Conflict that a setting is fixed elsewhere; nothing is changed then.
 func (p *Plan) Apply(ctx context.Context, via control.Caller) (*Report, error) {
-	try := control.ConfigApplyRequest{Name: "setup", Content: p.settings("localhost"), DryRun: true}
-	if _, err := control.ConfigApply.Call(ctx, via, try, nil); err != nil {
+	if err := p.findAddresses(ctx, via); err != nil {
+		return nil, err
+	}
+	if _, err := p.set(ctx, via, "localhost", true); err != nil {
 		return nil, err
 	}
 	domain, err := p.mainDomain(ctx, via)
@@ -144,8 +151,7 @@ func (p *Plan) Apply(ctx context.Context, via control.Caller) (*Report, error) {
 	if r.Host == "" {
 		r.Host = "mail." + domain
 	}
-	q := control.ConfigApplyRequest{Name: "setup", Content: p.settings(r.Host)}
-	changed, err := control.ConfigApply.Call(ctx, via, q, nil)
+	changed, err := p.set(ctx, via, r.Host, false)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +159,9 @@ func (p *Plan) Apply(ctx context.Context, via control.Caller) (*Report, error) {
 		func(ch settings.Change) bool { return ch.Restart })
 	if err := p.postmaster(ctx, via, r); err != nil {
 		return nil, err
+	}
+	if r.Listen = p.hosts; slices.Equal(r.Listen, []string{""}) || r.Listen == nil {
+		r.Listen = []string{}
 	}
 	r.Records = records(r.Domain, r.Host, p.Reached)
 	r.Todo = todo(r, runtime.GOOS)
@@ -194,11 +203,74 @@ func quoted(addresses []netip.Addr) string {
 	return strings.Join(list, ", ")
 }
 
+// findAddresses takes the addresses of an earlier setup, if this one has none:
+// it may only be meant to change the server's name. They are known by the
+// ports.
+func (p *Plan) findAddresses(ctx context.Context, via control.Caller) error {
+	if p.hosts = p.Listen; len(p.Listen) > 0 {
+		return nil
+	}
+	var found []string
+	for i, s := range standardPorts {
+		q := control.SettingRequest{Key: s.section + ".listen"}
+		r, err := control.SettingsList.Call(ctx, via, q, nil)
+		if err != nil {
+			return err
+		}
+		hosts := hostsOf(r.Settings[0].Value, s.port)
+		if i > 0 && !slices.Equal(hosts, found) {
+			return nil
+		}
+		found = hosts
+	}
+	p.hosts = found
+	reached := make([]netip.Addr, 0, len(found))
+	for _, host := range found {
+		a, err := netip.ParseAddr(host)
+		if err != nil || a.IsUnspecified() || a.IsLoopback() {
+			return nil
+		}
+		reached = append(reached, a)
+	}
+	if len(reached) > 0 {
+		p.Reached = reached
+	}
+	return nil
+}
+
+// hostsOf are those of listen addresses that all have one port, or nil.
+func hostsOf(list, port string) []string {
+	var hosts []string
+	for item := range strings.SplitSeq(list, ", ") {
+		host, at, err := net.SplitHostPort(item)
+		if err != nil || at != port {
+			return nil
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+// placeOfSetting is what an error of config.apply has before the key: a line
+// of a file that nobody has.
+var placeOfSetting = regexp.MustCompile(`(?m)^setup:\d+: `)
+
+// set sets what a real server needs.
+func (p *Plan) set(ctx context.Context, via control.Caller, host string, dry bool) (
+	control.SettingsReply, error) {
+	q := control.ConfigApplyRequest{Name: "setup", Content: p.settings(host), DryRun: dry}
+	r, err := control.ConfigApply.Call(ctx, via, q, nil)
+	if err != nil {
+		err = mail.Errorf(mail.KindOf(err), placeOfSetting.ReplaceAllString(err.Error(), ""))
+	}
+	return r, err
+}
+
 // settings are those of a real server, as a settings file.
 func (p *Plan) settings(host string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[server]\nhostname = %q\n", host)
-	hosts := p.Listen
+	hosts := p.hosts
 	if len(hosts) == 0 {
 		hosts = []string{""}
 	}

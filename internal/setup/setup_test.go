@@ -53,7 +53,8 @@ func TestApply(t *testing.T) {
 	}
 	r.Password, r.Todo, r.Records = "", nil, nil
 	want := &Report{Domain: "example.org", Host: "mail.example.org", DataDirectory: "/data",
-		Account: "postmaster@example.org", Service: p.Service}
+		Account: "postmaster@example.org", Service: p.Service,
+		Listen: []string{"192.0.2.25", "2001:db8::25"}}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
@@ -64,12 +65,26 @@ func TestApply(t *testing.T) {
 	}
 
 	// Again, for another name and domain: what is there stays.
+	if _, err := e.Settings.Set(ctx, "smtp.own_addresses", "198.51.100.1"); err != nil {
+		t.Fatal(err)
+	}
 	p = &Plan{Domain: "example.org", Host: "mx.example.org"}
 	if r, err = p.Apply(ctx, via); err != nil {
 		t.Fatal(err)
 	}
 	if r.Account != "postmaster@example.org" || r.Password != "" || r.Host != "mx.example.org" {
 		t.Errorf("the second time: got %+v", r)
+	}
+	want25 := []string{"192.0.2.25:25", "[2001:db8::25]:25"}
+	if got := e.Settings.Current().List(settings.SMTPListen); !slices.Equal(got, want25) {
+		t.Errorf("the second time: SMTP listens on %q, want %q", got, want25)
+	}
+	if own := e.Settings.Current(); !own.Contains(settings.SMTPOwnAddresses,
+		netip.MustParseAddr("198.51.100.1")) {
+		t.Error("the second time: the server's own address is lost")
+	}
+	if got := r.Records[0]; got.Value != "192.0.2.25" {
+		t.Errorf("the second time: got the record %+v", got)
 	}
 	p = &Plan{Domain: "example.net", Password: "a password of ours"}
 	if r, err = p.Apply(ctx, via); err != nil || r.Password != "" {
@@ -109,6 +124,8 @@ func TestApplyNothing(t *testing.T) {
 		e, via := open(t, tt.set...)
 		if r, err := tt.plan.Apply(t.Context(), via); mail.KindOf(err) != tt.want || err == nil {
 			t.Errorf("%s: got %+v, %v", tt.name, r, err)
+		} else if strings.Contains(err.Error(), "setup:") {
+			t.Errorf("%s: the error names a file that nobody has: %v", tt.name, err)
 		}
 		list, err := control.DomainList.Call(t.Context(), via, control.None{}, nil)
 		if err != nil || len(list.Domains) > 0 {
