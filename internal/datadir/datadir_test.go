@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -223,6 +224,27 @@ func TestSocket(t *testing.T) {
 				t.Error("control.addr is still there after Close")
 			}
 		})
+	}
+}
+
+// A directory with a long path is served even where no temporary directory
+// can be made.
+func TestSocketWithoutTemp(t *testing.T) {
+	d := made(t, filepath.Join(t.TempDir(), strings.Repeat("deep", 30)))
+	t.Setenv("TMPDIR", filepath.Join(d.Path(), "none"))
+	t.Setenv("TMP", filepath.Join(d.Path(), "none"))
+	ln, err := d.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	conn, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if addr, ok := ln.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+		t.Errorf("got %v, want a port on loopback", ln.Addr())
 	}
 }
 

@@ -25,8 +25,10 @@ func (d *Dir) addressFile() string { return filepath.Join(d.path, "control.addr"
 // left of an earlier server is removed. Closing the listener cleans up.
 //
 // Where the path of the directory is too long for a socket, the socket lies
-// in a private temporary directory; where the system has no Unix sockets, a
-// port on loopback takes its place. Both are recorded in control.addr.
+// in a private temporary directory; where there is none to be had, as for a
+// service that may write its own directories only, or where the system has no
+// Unix sockets, a port on loopback takes its place. Both are recorded in
+// control.addr, and a command must show the token in any case.
 func (d *Dir) Listen() (net.Listener, error) {
 	d.forget()
 	path := d.socketFile()
@@ -39,7 +41,9 @@ func (d *Dir) Listen() (net.Listener, error) {
 			return nil, err
 		}
 	} else if unixSockets {
-		return d.listenElsewhere()
+		if ln, err := d.listenElsewhere(); err == nil {
+			return ln, nil
+		}
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -103,7 +107,9 @@ func (d *Dir) forget() {
 		// directory that has something else in it.
 		if strings.HasPrefix(filepath.Base(filepath.Dir(addr)), "postrider-") {
 			os.Remove(addr)
-			os.Remove(filepath.Dir(addr))
+			if err := os.Remove(filepath.Dir(addr)); errors.Is(err, fs.ErrPermission) {
+				return // a confined server may not; the next start finds it by the record
+			}
 		}
 	}
 	os.Remove(d.addressFile())
