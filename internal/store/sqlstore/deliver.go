@@ -217,7 +217,10 @@ func (d *delivery) judge(results []store.Result) {
 		next = j
 		switch res := &results[j]; {
 		case res.Err != nil:
-			r.Outcome, r.Reason, r.Email = "refused", res.Err.Error(), 0
+			r.Outcome, r.Reason, r.Email = "deferred", res.Err.Error(), 0
+			if final(res.Err) {
+				r.Outcome = "refused"
+			}
 		case res.UID != 0:
 			r.Outcome, r.Reason, r.Email = "delivered", "", res.Email
 		default:
@@ -227,6 +230,12 @@ func (d *delivery) judge(results []store.Result) {
 			}
 		}
 	}
+}
+
+// final says whether an error stays, so that the sender shall not try again.
+func final(err error) bool {
+	kind := mail.KindOf(err)
+	return kind == mail.NotFound || kind == mail.Denied
 }
 
 // target finds the target of an account, first among those from next on.

@@ -57,7 +57,7 @@ func TestJudgeOrder(t *testing.T) {
 		got = append(got, fmt.Sprint(r.Account, r.Outcome, r.Email))
 	}
 	want := fmt.Sprint([]string{fmt.Sprint(4, "delivered", mail.EmailID(13)), fmt.Sprint(0, "", mail.EmailID(0)),
-		fmt.Sprint(2, "refused", mail.EmailID(0)), fmt.Sprint(2, "refused", mail.EmailID(0)),
+		fmt.Sprint(2, "deferred", mail.EmailID(0)), fmt.Sprint(2, "deferred", mail.EmailID(0)),
 		fmt.Sprint(9, "", mail.EmailID(0)), fmt.Sprint(1, "delivered", mail.EmailID(10)),
 		fmt.Sprint(5, "delivered", mail.EmailID(14))})
 	if fmt.Sprint(got) != want {
