@@ -349,7 +349,9 @@ func (c *call) mailCommands() []cli.Command {
 			Name: "trace", Args: "ID|ADDRESS", Min: 1, Max: 1, Flags: []string{"since", "limit"},
 			Short: "tell what happened to a message",
 			Long: "An id is that of the Received line or of POP3's UIDL; an address is that of the " +
-				"sender or of a recipient. The newest stands last, as in the log.",
+				"sender or of a recipient; a bare name means one in the main domain. The newest stands " +
+				"last, as in the log. Exit status 3 tells that no message has the id; an address " +
+				"without mail is no failure.",
 			Examples: []string{"postrider trace alice@example.org --since 2h --limit 500 | less"},
 			Run:      c.trace,
 		},

@@ -70,6 +70,15 @@ func (c *call) trace(ctx context.Context) error {
 	}
 	return c.with(ctx, func(s control.Caller) error {
 		r, err := control.Trace.Call(ctx, s, q, nil)
+		if err != nil && q.ID != "" && mail.KindOf(err) == mail.NotFound {
+			// It may be the bare name of an account: no mail of it is no trace
+			// of that id either.
+			q.ID, q.Address = "", q.ID
+			byName, failed := control.Trace.Call(ctx, s, q, nil)
+			if failed == nil && len(byName.Traces) > 0 {
+				r, err = byName, nil
+			}
+		}
 		if err != nil {
 			return err
 		}

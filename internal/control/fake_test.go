@@ -156,7 +156,10 @@ func (s *fakeStore) Usage(context.Context, mail.AccountID) (store.Usage, error) 
 
 func (s *fakeStore) Traces(_ context.Context, q store.TraceQuery) ([]store.Trace, error) {
 	list := slices.DeleteFunc(slices.Clone(s.traces), func(t store.Trace) bool {
-		return q.ID != "" && t.ID != q.ID
+		return q.ID != "" && t.ID != q.ID || q.Address != "" && t.From != q.Address &&
+			!slices.ContainsFunc(t.Recipients, func(r store.TraceRecipient) bool {
+				return r.Address == q.Address
+			})
 	})
 	return list[:min(len(list), q.Limit)], nil
 }

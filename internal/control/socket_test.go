@@ -399,7 +399,7 @@ func TestSettingsThroughControl(t *testing.T) {
 func TestTraceOrder(t *testing.T) {
 	ctx, f := context.Background(), newFixture(t, false)
 	for i := range 60 {
-		f.rows.traces = append(f.rows.traces, store.Trace{ID: fmt.Sprint("t", i), // newest first
+		f.rows.traces = append(f.rows.traces, store.Trace{ID: fmt.Sprint("t", i), From: "a@b.example",
 			Time: testTime.Add(-time.Duration(i) * time.Minute)})
 	}
 	for limit, want := range map[int]string{
@@ -416,6 +416,25 @@ func TestTraceOrder(t *testing.T) {
 		got := fmt.Sprintf("%d from %s to %s, more %v", n, r.Traces[0].ID, r.Traces[n-1].ID, r.More)
 		if got != want {
 			t.Errorf("limit %d: got %s, want %s", limit, got, want)
+		}
+	}
+}
+
+// An address is found as people write it.
+func TestTraceAddress(t *testing.T) {
+	ctx, f := context.Background(), newFixture(t, false)
+	f.rows.traces = []store.Trace{{ID: "t1", From: "a@b.example", Recipients: []store.TraceRecipient{
+		{Address: "ann@example.org", Outcome: "delivered"}}}}
+	for _, tt := range []struct {
+		address string
+		want    int
+	}{
+		{"ann@example.org", 1}, {"<ann@example.org>", 1}, {" a@b.example ", 1}, {"Ann", 1}, {"<ann>", 1},
+		{"bob", 0}, {"<>", -1},
+	} {
+		r, err := Trace.Call(ctx, f, TraceRequest{Address: tt.address}, nil)
+		if (err != nil) != (tt.want < 0) || len(r.Traces) != max(tt.want, 0) {
+			t.Errorf("%s: got %+v, %v, want %d", tt.address, r.Traces, err, tt.want)
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 // line or of the mailbox), or those from and to an address.
 type TraceRequest struct {
 	ID      string `json:"id,omitempty"`
-	Address string `json:"address,omitempty"`
-	Since   string `json:"since,omitempty"` // RFC 3339
-	Limit   int    `json:"limit,omitempty"` // so many of the newest; 0 means 50
+	Address string `json:"address,omitempty"` // a bare local part means the main domain
+	Since   string `json:"since,omitempty"`   // RFC 3339
+	Limit   int    `json:"limit,omitempty"`   // so many of the newest; 0 means 50
 }
 
 // A TraceInfo is the story of one message.
@@ -68,6 +68,13 @@ func (c *Control) trace(ctx context.Context, q TraceRequest) (TraceReply, error)
 	if q.ID == "" && q.Address == "" {
 		return r, mail.Errorf(mail.Invalid, "a trace needs an id or an address")
 	}
+	if q.Address != "" {
+		address, err := c.tracedAddress(ctx, q.Address)
+		if err != nil {
+			return r, err
+		}
+		query.Address = address
+	}
 	if q.Since != "" {
 		since, err := time.Parse(time.RFC3339, q.Since)
 		if err != nil {
@@ -89,6 +96,20 @@ func (c *Control) trace(ctx context.Context, q TraceRequest) (TraceReply, error)
 		r.Traces = append(r.Traces, traceInfo(&rows[i]))
 	}
 	return r, nil
+}
+
+// tracedAddress is an address as traces have it. Those of others are not held
+// to any rule.
+func (c *Control) tracedAddress(ctx context.Context, text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if inner, ok := strings.CutPrefix(text, "<"); ok {
+		text = strings.TrimSuffix(inner, ">")
+	}
+	if strings.Contains(text, "@") {
+		return text, nil
+	}
+	a, err := c.parseAddress(ctx, text)
+	return a.String(), err
 }
 
 func traceInfo(t *store.Trace) TraceInfo {
