@@ -74,7 +74,7 @@ type stamp struct {
 }
 
 // Open loads the certificates, or makes one. Errors of kind Invalid or
-// NotFound name the file and what is wrong with it.
+// Conflict name the file and what is wrong with it.
 func Open(c Config) (*Store, error) {
 	s := new(Store)
 	if err := s.Configure(c); err != nil {
@@ -209,7 +209,7 @@ func fileError(path string, err error) error {
 	kind := mail.Internal
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		kind = mail.NotFound
+		kind = mail.Conflict // NotFound is for what is kept here, such as accounts
 	case errors.Is(err, fs.ErrPermission):
 		kind = mail.Denied
 	}

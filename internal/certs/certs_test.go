@@ -273,8 +273,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("nothing has changed: %v, %v", changed, err)
 	}
 	os.Remove(cert)
-	if err := s.Reload(); mail.KindOf(err) != mail.NotFound {
-		t.Errorf("removed: got %v want NotFound", err)
+	if err := s.Reload(); mail.KindOf(err) != mail.Conflict {
+		t.Errorf("removed: got %v want Conflict", err)
 	}
 	if err := s.Configure(Config{Certificates: []string{cert}}); mail.KindOf(err) != mail.Invalid {
 		t.Errorf("without key: %v", err)
@@ -301,7 +301,7 @@ func TestOpenErrors(t *testing.T) {
 		"foreign key": {Config{Certificates: []string{cert}, Keys: []string{foreign}},
 			mail.Invalid, foreign},
 		"missing": {Config{Certificates: []string{dir + "/x"}, Keys: []string{dir + "/x"}},
-			mail.NotFound, dir},
+			mail.Conflict, dir},
 		"no directory": {Config{SelfMade: filepath.Join(dir, "none", "c.pem")},
 			mail.Internal, "write certificate"},
 	} {

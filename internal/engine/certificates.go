@@ -48,6 +48,10 @@ func (e *Engine) TryCertificates(from, to *settings.Values) error {
 		return err
 	}
 	changed := strings.Join(to.Changed(from), " ")
+	if !strings.Contains(changed, "tls.certificate") && !strings.Contains(changed, "tls.key") {
+		// What was asked for is right; what is in use is not.
+		return &mail.Error{Kind: mail.Conflict, Text: "the certificate in use is wrong", Err: err}
+	}
 	if strings.Contains(changed, "tls.certificate") != strings.Contains(changed, "tls.key") {
 		return mail.Errorf(mail.Invalid, err.Error()+". "+together(from, to))
 	}
