@@ -20,8 +20,7 @@ func (c *call) status(ctx context.Context) error {
 	if err != nil {
 		if mail.KindOf(err) == mail.Unreachable && dir != nil && c.JSON {
 			s := control.ServerStatus{DataDirectory: dir.Path(), Listeners: []control.Listener{},
-				NeedRestart: []string{}, Counters: []control.Counter{},
-				Certificates: []certs.Info{}, Warnings: []string{}}
+				NeedRestart: []string{}, Certificates: []certs.Info{}, Warnings: []string{}}
 			terminal.WriteJSON(c.Stdout, s)
 		}
 		return err
@@ -45,11 +44,11 @@ func printStatus(w io.Writer, s *control.ServerStatus, now time.Time) {
 			fmt.Sprintf("for %v, since %s", up, terminal.Moment(*s.Started))})
 	}
 	for _, l := range s.Listeners {
-		rows = append(rows, []string{l.Service, l.Address + ", " +
-			terminal.Plural(int64(l.Sessions), "session", "sessions")})
-	}
-	for _, n := range s.Counters {
-		rows = append(rows, []string{n.Name, fmt.Sprint(n.Value)})
+		text := l.Address
+		if l.Service != "metrics" { // which has requests, and no sessions
+			text += ", " + terminal.Plural(int64(l.Sessions), "session", "sessions")
+		}
+		rows = append(rows, []string{l.Service, text})
 	}
 	for i := range s.Certificates {
 		rows = append(rows, []string{"Certificate", certificate(&s.Certificates[i])})

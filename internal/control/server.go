@@ -21,8 +21,7 @@ type ServerStatus struct {
 	Warnings  []string   `json:"warnings"`
 	Listeners []Listener `json:"listeners"`
 	// NeedRestart names settings whose change waits for a restart.
-	NeedRestart []string  `json:"need_restart"`
-	Counters    []Counter `json:"counters"`
+	NeedRestart []string `json:"need_restart"`
 	// Certificates are those in use, the default one first.
 	Certificates []certs.Info `json:"certificates"`
 }
@@ -33,12 +32,6 @@ type Listener struct {
 	Address string `json:"address"`
 	// Sessions at the moment, of the whole service.
 	Sessions int `json:"sessions"`
-}
-
-// A Counter is a number worth seeing, such as messages received.
-type Counter struct {
-	Name  string `json:"name"`
-	Value int64  `json:"value"`
 }
 
 var errNotRunning = mail.Errorf(mail.Unreachable, "the server is not running")
@@ -57,9 +50,6 @@ func (c *Control) status(ctx context.Context, _ None) (ServerStatus, error) {
 	}
 	if s.Warnings == nil {
 		s.Warnings = []string{}
-	}
-	if s.Counters == nil {
-		s.Counters = []Counter{}
 	}
 	if s.Certificates == nil {
 		s.Certificates = []certs.Info{}

@@ -31,7 +31,7 @@ func (e *Engine) Certificates(v *settings.Values) (certs.Config, error) {
 
 // TryCertificates says whether certificates that a change of settings names
 // can be loaded by this process; it is a guard for Registry.Guard. An error
-// names the file and what is wrong with it. If only one of tls.certificate and
+// names the file and what is wrong with it, kind Conflict. If only one of tls.certificate and
 // tls.key changes and they do not fit, it has the command that changes both.
 func (e *Engine) TryCertificates(from, to *settings.Values) error {
 	c, err := e.Certificates(to)
@@ -55,7 +55,8 @@ func (e *Engine) TryCertificates(from, to *settings.Values) error {
 	if strings.Contains(changed, "tls.certificate") != strings.Contains(changed, "tls.key") {
 		return mail.Errorf(mail.Invalid, err.Error()+". "+together(from, to))
 	}
-	return err
+	// What is wrong is a file and not what was asked for.
+	return mail.Errorf(mail.Conflict, err.Error())
 }
 
 func files(list []string) string {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
+	"github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
 	"postrider/internal/settings"
@@ -34,14 +35,20 @@ func (s *Server) confine(control net.Addr) error {
 			}
 		}
 	}
+	var around []string // of a directory that was made for the socket only
 	if control.Network() == "unix" {
-		write = append(write, filepath.Dir(control.String()))
+		dir := filepath.Dir(control.String())
+		write = append(write, dir)
+		if dir != s.Dir.Path() {
+			around = append(around, filepath.Dir(dir))
+		}
 	}
 	if s.options.Config != "" {
 		read = append(read, filepath.Dir(s.options.Config))
 	}
 	return landlock.V4.BestEffort().RestrictPaths(
 		landlock.RWDirs(write...).IgnoreIfMissing(),
+		landlock.PathAccess(syscall.AccessFSRemoveDir, around...).IgnoreIfMissing(),
 		landlock.ROFiles(files(read)...).IgnoreIfMissing(),
 		landlock.RODirs(dirs(read)...).IgnoreIfMissing(),
 	)

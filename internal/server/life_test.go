@@ -319,6 +319,9 @@ func TestMetrics(t *testing.T) {
 	if code != http.StatusOK {
 		t.Fatalf("got %d", code)
 	}
+	if shown := f.address("metrics"); shown != f.scrape[0].Addr().String() {
+		t.Errorf("status: got %s", shown)
+	}
 	for _, want := range []string{`postrider_sessions{service="smtp"} 2`,
 		`postrider_sessions{service="pops"} 0`, `postrider_sessions_parked{service="smtp"} `,
 		`postrider_connections_total{service="smtp"} 3`,

@@ -400,5 +400,9 @@ func (s *Server) Status(context.Context) (control.ServerStatus, error) {
 				Address: addressOf(ln.Addr()), Sessions: d.link.Stats().Open})
 		}
 	}
+	for _, ln := range s.scrape {
+		st.Listeners = append(st.Listeners, control.Listener{Service: metricsService,
+			Address: addressOf(ln.Addr())})
+	}
 	return st, nil
 }
