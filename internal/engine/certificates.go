@@ -31,8 +31,9 @@ func (e *Engine) Certificates(v *settings.Values) (certs.Config, error) {
 
 // TryCertificates says whether certificates that a change of settings names
 // can be loaded by this process; it is a guard for Registry.Guard. An error
-// names the file and what is wrong with it, kind Conflict. If only one of tls.certificate and
-// tls.key changes and they do not fit, it has the command that changes both.
+// of kind Conflict names the file and what is wrong with it. If only one of
+// tls.certificate and tls.key changes and they do not fit, it has the command
+// that changes both.
 func (e *Engine) TryCertificates(from, to *settings.Values) error {
 	c, err := e.Certificates(to)
 	if err != nil {

@@ -347,13 +347,13 @@ func TestMetrics(t *testing.T) {
 // A token that cannot be opened is no reason to do without one.
 func TestMetricsTokenLost(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	f := start(t, data)
+	f := start(t, data, everyDoor...)
 	f.set("metrics.token", "sesame")
 	f.shutdown()
 	if err := os.WriteFile(f.dir.SecretKeyFile(), make([]byte, 32), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f = start(t, data, "metrics.listen=127.0.0.1:0")
+	f = start(t, data, append(slices.Clone(everyDoor), "metrics.listen=127.0.0.1:0")...)
 	for _, token := range []string{"", "sesame"} {
 		if code, _ := f.scrapeMetrics(token); code != http.StatusServiceUnavailable {
 			t.Errorf("token %q: got %d, want %d", token, code, http.StatusServiceUnavailable)
