@@ -92,6 +92,10 @@ func Become(path string) error {
 	return become(uid, gid)
 }
 
+// maxGroups is how many groups macOS lets a process have. An administrator
+// there is often in more; the first ones are those that matter.
+const maxGroups = 16
+
 func become(uid, gid int) error {
 	groups := []int{gid}
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
@@ -102,6 +106,7 @@ func become(uid, gid int) error {
 			groups = numbers(ids, gid)
 		}
 	}
+	groups = groups[:min(len(groups), maxGroups)]
 	// The order matters: without root the groups cannot be changed.
 	if err := syscall.Setgroups(groups); err != nil {
 		return fmt.Errorf("become user %d: %w", uid, err)

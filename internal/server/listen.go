@@ -77,6 +77,21 @@ func addressOf(a net.Addr) string {
 	return a.String()
 }
 
+// passed is the socket that was passed for an address, nil if none was. All
+// addresses of the machine are called otherwise by a socket itself.
+func (in *inheritance) passed(address string) net.Listener {
+	names := []string{address}
+	if strings.HasPrefix(address, ":") {
+		names = []string{"[::]" + address, "0.0.0.0" + address}
+	}
+	for _, name := range names {
+		if ln := in.byAddr[name]; ln != nil {
+			return ln
+		}
+	}
+	return nil
+}
+
 // listen opens the addresses of a service, or takes what was passed for it.
 func (in *inheritance) listen(ctx context.Context, service string, addresses []string) (
 	[]net.Listener, error) {
@@ -88,7 +103,7 @@ func (in *inheritance) listen(ctx context.Context, service string, addresses []s
 	}
 	var all []net.Listener
 	for _, a := range addresses {
-		ln := in.byAddr[a]
+		ln := in.passed(a)
 		if ln == nil {
 			var err error
 			if ln, err = link.Listen(ctx, a); err != nil {

@@ -1,7 +1,9 @@
 package setup
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,6 +36,8 @@ func (s *Service) Lines() []string {
 			line += " and runs as " + s.User
 		}
 		list = append(list, line+".")
+	} else if s.User != "" {
+		list = append(list, "A server that root starts runs as "+s.User+".")
 	}
 	if s.Note != "" {
 		list = append(list, "Note: "+s.Note+".")
@@ -49,7 +53,7 @@ const serviceUser = "postrider"
 func InstallService(ctx context.Context, dir *datadir.Dir, user string) (*Service, error) {
 	m := service.Detect(runtime.GOOS)
 	if m == service.None {
-		return &Service{Note: service.ErrNone.Text}, nil
+		return unmanaged(ctx, service.Installer{}, runtime.GOOS, dir, user), nil
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -65,11 +69,8 @@ func InstallService(ctx context.Context, dir *datadir.Dir, user string) (*Servic
 		return nil, err
 	}
 	var i service.Installer
-	if m != service.Windows && datadir.Owner(dir.Path()) == "" {
-		if _, err := i.EnsureUser(ctx, runtime.GOOS, cfg.User, dir.Path()); err != nil {
-			return nil, err
-		}
-		if err := datadir.Give(dir.Path(), cfg.User); err != nil {
+	if m != service.Windows {
+		if err := giveAway(ctx, i, runtime.GOOS, dir, cfg.User); err != nil {
 			return nil, err
 		}
 	}
@@ -77,6 +78,34 @@ func InstallService(ctx context.Context, dir *datadir.Dir, user string) (*Servic
 	r.File, _ = m.File(cfg)
 	r.Start, err = i.Install(ctx, m, cfg)
 	return r, err
+}
+
+// giveAway gives a directory of root's to the user of the server, who is made
+// if there is none.
+func giveAway(ctx context.Context, i service.Installer, goos string, dir *datadir.Dir,
+	user string) error {
+	if datadir.Owner(dir.Path()) != "" {
+		return nil
+	}
+	if _, err := i.EnsureUser(ctx, goos, user, dir.Path()); err != nil {
+		return err
+	}
+	return datadir.Give(dir.Path(), user)
+}
+
+// unmanaged is what is left to do where no manager starts services, as in a
+// container: a server that root starts runs as the owner of its directory,
+// which must not be root.
+func unmanaged(ctx context.Context, i service.Installer, goos string, dir *datadir.Dir,
+	user string) *Service {
+	s := &Service{User: cmp.Or(user, datadir.Owner(dir.Path()), serviceUser),
+		Note: service.ErrNone.Text}
+	if err := giveAway(ctx, i, goos, dir, s.User); err != nil {
+		s.User = ""
+		s.Note += fmt.Sprintf("; it would run as root, since the directory could not be given to a"+
+			" user of its own (%v): name one with --user", err)
+	}
+	return s
 }
 
 // ServiceConfig gathers what the service runs: a program on a data directory, as
