@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"postrider/internal/mail"
 )
 
 // nobody is a user that is not root; it need not have a name.
@@ -38,6 +40,21 @@ func TestExposedToken(t *testing.T) {
 			t.Errorf("mode %o: got the same %v, mode %v, %v", tt.mode, now == old, info.Mode(), err)
 		}
 		old = now
+	}
+}
+
+// A directory that may not be read is told like by every other command.
+func TestUnreadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	d := made(t, filepath.Join(t.TempDir(), "data"))
+	if err := os.Chmod(d.Path(), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(d.Path(), 0o700)
+	if _, _, err := MakeLocked(d.Path()); mail.KindOf(err) != mail.Unreachable {
+		t.Errorf("got %v, want kind Unreachable", err)
 	}
 }
 
