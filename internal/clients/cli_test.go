@@ -266,7 +266,7 @@ func TestJSON(t *testing.T) {
 		keys string // of the object, or of the first of the array
 	}{
 		{"status", "running version pid started hostname data_directory listeners " +
-			"need_restart counters"},
+			"need_restart"},
 		{"account add alice --generate", "address password"},
 		{"account list", "address full_name enabled login quota_bytes apop volume notify " +
 			"created changed"},
