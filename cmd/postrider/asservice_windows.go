@@ -36,6 +36,10 @@ type windowsService struct {
 	status int
 }
 
+// stopHint is how long the manager may wait before it thinks that the
+// program hangs, in milliseconds: messages under way have server.stop_time.
+const stopHint = 40_000
+
 // Execute implements svc.Handler.
 func (s *windowsService) Execute(_ []string, requests <-chan svc.ChangeRequest,
 	states chan<- svc.Status) (specific bool, code uint32) {
@@ -54,7 +58,7 @@ func (s *windowsService) Execute(_ []string, requests <-chan svc.ChangeRequest,
 			case svc.Interrogate:
 				states <- running
 			case svc.Stop, svc.Shutdown:
-				running = svc.Status{State: svc.StopPending}
+				running = svc.Status{State: svc.StopPending, WaitHint: stopHint}
 				states <- running
 				cancel()
 			}

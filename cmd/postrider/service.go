@@ -65,6 +65,10 @@ func (c *call) serviceShow(context.Context) error {
 		m = service.Systemd // to be read and adapted
 	}
 	path, content := m.File(cfg)
+	if path == "" && m == service.Windows {
+		return mail.Errorf(mail.NotFound, "the service manager of Windows keeps no file; "+
+			"\"postrider service install\" tells it")
+	}
 	if path == "" {
 		return service.ErrNone
 	}

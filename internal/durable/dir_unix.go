@@ -7,6 +7,8 @@ import (
 	"os"
 )
 
+func rename(from, to string) error { return os.Rename(from, to) }
+
 // SyncDir makes the names in a directory durable: files made, renamed or
 // removed there before.
 func SyncDir(dir string) error {

@@ -45,7 +45,7 @@ func WriteFile(path string, mode fs.FileMode, fill func(io.Writer) error) (err e
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(part, path); err != nil {
+	if err := rename(part, path); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))

@@ -101,6 +101,7 @@ var modules = map[string][]string{
 	"certs":          {"golang.org/x/crypto"},
 	"control":        {"golang.org/x/net", "golang.org/x/text"},
 	"datadir":        {"golang.org/x/sys"},
+	"durable":        {"golang.org/x/sys"},
 	"intake":         {"golang.org/x/net"},
 	"journal":        {"github.com/prometheus/client_golang"},
 	"link":           {"github.com/pires/go-proxyproto", "golang.org/x/sys", "golang.org/x/time"},

@@ -14,8 +14,14 @@ import (
 // confine lets this process read and write its own directories, read what
 // TLS and name look-ups need, and nothing else, where the kernel has
 // Landlock. What is set later and lies elsewhere needs a restart. Control is
-// the address of the control socket, which is removed in the end.
-func (s *Server) confine(control net.Addr) error {
+// the address of the control socket, which is removed in the end. It says
+// whether the process is confined.
+func (s *Server) confine(control net.Addr) (bool, error) {
+	version, err := syscall.LandlockGetABIVersion()
+	if err != nil || version < 1 {
+		s.logger("server").Warn("not confined: this kernel has no Landlock, or it is switched off")
+		return false, nil
+	}
 	v := s.Settings.Current()
 	write := []string{s.Dir.Path(), s.Dir.Resolve(v.String(settings.LogDirectory))}
 	for _, d := range v.List(settings.StoreVolumes) {
@@ -46,12 +52,17 @@ func (s *Server) confine(control net.Addr) error {
 	if s.options.Config != "" {
 		read = append(read, filepath.Dir(s.options.Config))
 	}
-	return landlock.V4.BestEffort().RestrictPaths(
+	err = landlock.V4.BestEffort().RestrictPaths(
 		landlock.RWDirs(write...).IgnoreIfMissing(),
 		landlock.PathAccess(syscall.AccessFSRemoveDir, around...).IgnoreIfMissing(),
 		landlock.ROFiles(files(read)...).IgnoreIfMissing(),
 		landlock.RODirs(dirs(read)...).IgnoreIfMissing(),
 	)
+	if err != nil {
+		return false, err
+	}
+	s.logger("server").Info("confined to its own directories", "landlock", version)
+	return true, nil
 }
 
 // certDirs are the directory of a certificate and the one that a link leads

@@ -275,10 +275,8 @@ func (s *Server) Start(ctx context.Context) error {
 	s.group.Go(func() { s.rest(ctx) })
 	s.Settings.Started()
 	if s.options.Confine {
-		if err := s.confine(socket.Addr()); err != nil {
+		if s.confined, err = s.confine(socket.Addr()); err != nil {
 			s.logger("server").Warn("the server could not be confined to its files", "error", err)
-		} else {
-			s.confined = true
 		}
 	}
 	if w := unqualified(s.Hostname()); w != "" {
