@@ -181,7 +181,7 @@ func Make(path string) (d *Dir, made bool, err error) {
 // does not exist or is empty. A directory that holds something else is
 // refused (Conflict). A new one is marked as ours only when it is locked, so
 // that nobody else begins to work in it first. The error is of kind Locked
-// if another has the lock.
+// if another has the lock, and Unreachable if the system does not let it in.
 func MakeLocked(path string) (*Dir, *Lock, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -218,7 +218,7 @@ func MakeLocked(path string) (*Dir, *Lock, error) {
 // prepare makes an empty private directory.
 func prepare(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return &mail.Error{Kind: mail.Internal, Err: err, Text: "cannot make the data directory"}
+		return &mail.Error{Kind: mail.Unreachable, Err: err, Text: "cannot make the data directory"}
 	}
 	if err := usable(path); err != nil {
 		return err
@@ -231,7 +231,8 @@ func prepare(path string) error {
 func usable(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return err
+		return &mail.Error{Kind: mail.Unreachable, Err: err,
+			Text: "the data directory " + path + " cannot be read"}
 	}
 	for _, e := range entries {
 		switch e.Name() {

@@ -289,3 +289,18 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// Where the system lets nobody in, serving fails as looking does.
+func TestMakeUnreachable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, openErr := Open(file)
+	_, _, makeErr := MakeLocked(file)
+	for name, err := range map[string]error{"open": openErr, "make": makeErr} {
+		if mail.KindOf(err) != mail.Unreachable {
+			t.Errorf("%s: got %v, want Unreachable", name, err)
+		}
+	}
+}
