@@ -209,24 +209,30 @@ func (e *Engine) openStore(ctx context.Context) (err error) {
 		if e.Store, err = openDatabase(ctx, older); err == nil {
 			e.problem("the database took in what the volumes and the state snapshot have and it had "+
 				"not; every mailbox got a new UIDVALIDITY", cfg.Path, true)
-			if n := e.Store.Unowned(); n > 0 {
-				e.problem(fmt.Sprintf("%d messages in the volumes are of accounts that neither the "+
-					"database nor the state snapshot knows; they are kept for a day", n), cfg.Path, false)
-			}
+			e.unowned(e.Store.Unowned())
 			return nil
 		}
 	}
-	aside, err := sqlstore.Rebuild(ctx, cfg, e.cfg.Progress)
+	made, err := sqlstore.Rebuild(ctx, cfg, e.cfg.Progress)
 	if err != nil {
 		return err
 	}
-	if aside != "" {
-		e.problem("the old database was put aside", aside, true)
+	if made.Aside != "" {
+		e.problem("the old database was put aside", made.Aside, true)
 	}
 	e.problem("the database was rebuilt from the volumes; flags, deletions and moves since "+
 		"delivery are not known any more", cfg.Path, true)
+	e.unowned(made.Unowned)
 	e.Store, err = openDatabase(ctx, cfg)
 	return err
+}
+
+// unowned tells of mail that has no owner after a repair.
+func (e *Engine) unowned(messages int64) {
+	if messages > 0 {
+		e.problem(fmt.Sprintf("%d messages in the volumes are of accounts that neither the database "+
+			"nor the state snapshot knows; they are kept for a day", messages), e.Dir.Database(), false)
+	}
 }
 
 // openDatabase is sqlstore.Open, which makes a database that is missing; if

@@ -9,10 +9,14 @@ import (
 
 // How often the keeper does what.
 const (
-	tracesEvery   = 5 * time.Second
-	sweepEvery    = time.Hour
-	expireEvery   = time.Minute // traces, if there are very many
-	snapshotEvery = time.Minute
+	tracesEvery = 5 * time.Second
+	sweepEvery  = time.Hour
+	expireEvery = time.Minute // traces, if there are very many
+	// A snapshot is written at once after a change; then the next one waits a
+	// while, and longer where it takes long, since it holds all accounts.
+	snapshotPause  = time.Second
+	snapshotEvery  = time.Minute
+	snapshotFactor = 50
 )
 
 // A keeper does the background work of a store besides checkpoints: traces,
@@ -20,17 +24,19 @@ const (
 // notes and snapshots, and the sweep have a goroutine each, so that none waits
 // for another.
 type keeper struct {
-	changed  atomic.Bool   // the snapshot is out of date
-	pending  chan struct{} // deliveries may have become due
-	cancel   context.CancelFunc
-	group    sync.WaitGroup
-	lastSnap time.Time
+	changed atomic.Bool   // the snapshot is out of date
+	pending chan struct{} // deliveries may have become due
+	cancel  context.CancelFunc
+	group   sync.WaitGroup
+	state   chan struct{} // accounts, domains or settings have changed
 }
 
 func (k *keeper) start(s *Store) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
-	k.snapshotSoon() // what a crash kept from being written
+	k.state = make(chan struct{}, 1)
+	k.snapshotSoon()
+	k.group.Go(func() { s.keepState(ctx) })
 	k.pending = make(chan struct{}, 1)
 	k.group.Go(func() { s.keepPending(ctx) })
 	k.group.Go(func() { s.keepNotes(ctx) })
@@ -53,7 +59,13 @@ func (k *keeper) pendingSoon() {
 }
 
 // snapshotSoon notes that accounts, domains or settings have changed.
-func (k *keeper) snapshotSoon() { k.changed.Store(true) }
+func (k *keeper) snapshotSoon() {
+	k.changed.Store(true)
+	select {
+	case k.state <- struct{}{}:
+	default: // somebody has, or nothing runs in the background
+	}
+}
 
 // keepNotes writes what was noted in memory, and the snapshot.
 func (s *Store) keepNotes(ctx context.Context) {
@@ -74,11 +86,30 @@ func (s *Store) keepNotes(ctx context.Context) {
 		if err := s.staged.Finish(); err != nil && ctx.Err() == nil {
 			s.log.Error("finishing a change of accounts", "error", err)
 		}
-		now := s.now()
-		if now.Sub(s.keeper.lastSnap) >= snapshotEvery {
-			if err := s.writeSnapshot(ctx); err != nil {
-				s.log.Error("writing the state snapshot", "error", err)
-			}
+	}
+}
+
+// keepState writes the snapshot soon after every change, a change at the start
+// included: what a crash has kept from being written.
+func (s *Store) keepState(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.keeper.state:
+		}
+		began := time.Now()
+		if err := s.writeSnapshot(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("writing the state snapshot", "error", err)
+		}
+		pause := min(max(snapshotPause, snapshotFactor*time.Since(began)), snapshotEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		if s.keeper.changed.Load() {
+			s.keeper.snapshotSoon()
 		}
 	}
 }

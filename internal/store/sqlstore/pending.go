@@ -189,7 +189,7 @@ func (t *tx) finishTrace(id int64, gone map[mail.AccountID]bool, last bool) erro
 		case gone[r.Account]:
 			r.Outcome, r.Reason, r.Email = "refused", "the account was removed meanwhile", 0
 		case last:
-			r.Outcome, r.Reason = "delivered", ""
+			r.Outcome = "delivered" // a reason tells until when it was held
 		}
 	}
 	return t.Exec(`UPDATE trace SET data = $2 WHERE id = $1`, id, story.Append(nil, told))

@@ -14,45 +14,53 @@ import (
 	"postrider/internal/store/state"
 )
 
+// Rebuilt tells what Rebuild has done.
+type Rebuilt struct {
+	Aside   string // where the old database is now; empty if there was none
+	Unowned int64  // messages of accounts that the snapshot does not know
+}
+
 // Rebuild makes a new database from the volumes and the state snapshot. The
-// old file, if there is one, is kept beside it under a name that it returns.
-// What cannot be known any more are flags, deletions and moves since
-// delivery; every mailbox gets a new UIDVALIDITY. The store must not be open.
-func Rebuild(ctx context.Context, cfg Config, p store.Progress) (aside string, err error) {
+// old file, if there is one, is kept beside it under another name. What cannot
+// be known any more are flags, deletions and moves since delivery; every
+// mailbox gets a new UIDVALIDITY. The store must not be open.
+func Rebuild(ctx context.Context, cfg Config, p store.Progress) (r Rebuilt, err error) {
 	if p == nil {
 		p = func(string, int64, int64) {}
 	}
 	snap, err := state.Read(cfg.Snapshot)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
-			"): without it nobody knows whose the messages in the volumes are")
+		return r, mail.Errorf(mail.Damaged, "there is no state snapshot ("+cfg.Snapshot+
+			"): without it nobody knows whose the messages in the volumes are; put this file or the"+
+			" database back from a backup, or begin anew in another data directory")
 	}
 	if err != nil {
-		return "", err
+		return r, err
 	}
-	if aside, err = setAside(cfg.Path); err != nil {
-		return "", err
+	if r.Aside, err = setAside(cfg.Path); err != nil {
+		return r, err
 	}
 	cfg.Quiet = true
 	s, err := open(ctx, cfg)
 	if err != nil {
-		return aside, err
+		return r, err
 	}
 	if err := s.rebuild(ctx, snap, p); err != nil {
 		s.closeDatabases()
-		return aside, err
+		return r, err
 	}
+	r.Unowned = s.unowned
 	// The next rebuild must know these UIDVALIDITYs.
 	s.keeper.snapshotSoon()
 	if err := s.writeSnapshot(ctx); err != nil {
 		s.closeDatabases()
-		return aside, err
+		return r, err
 	}
 	if err := s.committer.Checkpoint(ctx); err != nil {
 		s.closeDatabases()
-		return aside, err
+		return r, err
 	}
-	return aside, s.closeDatabases()
+	return r, s.closeDatabases()
 }
 
 func setAside(path string) (string, error) {
@@ -102,6 +110,7 @@ func (s *Store) rebuild(ctx context.Context, snap *state.Snapshot, p store.Progr
 	if err := s.takeIn(ctx, r, true); err != nil {
 		return err
 	}
+	s.unowned = r.unowned
 	return s.finishPromised(ctx)
 }
 

@@ -15,7 +15,6 @@ func (s *Store) writeSnapshot(ctx context.Context) error {
 	if s.cfg.Snapshot == "" || !s.keeper.changed.Swap(false) {
 		return nil
 	}
-	s.keeper.lastSnap = s.now()
 	if busy, err := s.importing(ctx); busy || err != nil {
 		s.keeper.changed.Store(true) // half a list of accounts is no state
 		return err
