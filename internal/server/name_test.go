@@ -1,11 +1,38 @@
 package server
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"postrider/internal/mail"
+	"postrider/internal/store/room"
 )
+
+// A disk so full that mail is refused is told in the status, nothing else.
+func TestDiskWarning(t *testing.T) {
+	dir := t.TempDir()
+	_, total, err := room.Free(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"room", nil, ""},
+		{"full", room.New(dir).Check(total), "the disk is nearly full: mail is refused with 452"},
+		{"other", mail.Errorf(mail.Temporary, "busy"), ""},
+		{"unknown", errors.New("unknown"), ""},
+	} {
+		if got := diskWarning(tt.err); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
 
 // TestUnqualifiedName proves that a name without a domain is told, in the log
 // and in the status.

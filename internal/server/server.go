@@ -24,6 +24,7 @@ import (
 	"postrider/internal/link"
 	"postrider/internal/mail"
 	"postrider/internal/settings"
+	"postrider/internal/store/room"
 )
 
 // Options say what to serve.
@@ -384,12 +385,23 @@ func (s *Server) reloadFile() error {
 	return s.Settings.LoadFile(name, content)
 }
 
+// diskWarning is what to tell people of the answer of a room.Guard, or empty.
+func diskWarning(err error) string {
+	if err == nil || mail.KindOf(err) != mail.Full {
+		return ""
+	}
+	return "the disk is nearly full: mail is refused with 452"
+}
+
 // Status implements control.Host.
 func (s *Server) Status(context.Context) (control.ServerStatus, error) {
 	st := control.ServerStatus{Version: s.options.Version, PID: os.Getpid(), Started: &s.started,
 		Hostname: s.Hostname(), DataDirectory: s.Dir.Path(), NeedRestart: s.needRestart(),
 		Certificates: s.certs.List(), Service: s.options.Service}
 	if w := unqualified(s.Hostname()); w != "" {
+		st.Warnings = append(st.Warnings, w)
+	}
+	if w := diskWarning(room.New(s.Dir.Path()).Check(0)); w != "" {
 		st.Warnings = append(st.Warnings, w)
 	}
 	for _, d := range s.doors {
