@@ -3,20 +3,47 @@ package setup
 import (
 	"fmt"
 	"io"
+	"net/netip"
+	"os"
 	"strings"
 
+	"postrider/internal/datadir"
+	"postrider/internal/service"
 	"postrider/internal/terminal"
 )
 
+// hidden warns of addresses that no public record may name.
+func hidden(addresses []netip.Addr) []string {
+	var list []string
+	for _, a := range addresses {
+		list = append(list, "No DNS record names "+a.String()+", because it is not a public address: "+
+			"where others shall reach the server, enter the public one.")
+	}
+	return list
+}
+
+// dataFlag is what a command needs to find the data directory from anywhere:
+// nothing in the installed place.
+func dataFlag(dir, system string) string {
+	if dir == "" || dir == datadir.Installed(system, os.Getenv) {
+		return ""
+	}
+	if strings.ContainsAny(dir, " \t()&;'") {
+		dir = `"` + dir + `"`
+	}
+	return " --data " + dir
+}
+
 // todo lists what setup cannot do itself.
 func todo(r *Report, system string) []string {
+	data := dataFlag(r.DataDirectory, system)
 	list := []string{
 		"Enter the DNS records above. The PTR records are entered by who gives you the address.",
 		"Get a certificate for " + r.Host + " that others trust, and name its files: " +
-			"postrider settings set tls.certificate FILE tls.key FILE. " +
+			"postrider settings set tls.certificate FILE tls.key FILE" + data + ". " +
 			"Until then the server shows one that it made itself.",
 		"Let TCP ports 25, 587, 465, 110 and 995 through the firewall.",
-		"Make the first account: postrider account add you@" + r.Domain,
+		"Make the first account: postrider account add you@" + r.Domain + data,
 		"Back up " + r.DataDirectory + " with its file secret.key.",
 	}
 	switch {
@@ -25,11 +52,16 @@ func todo(r *Report, system string) []string {
 	case r.Restart:
 		list = append(list, "Start the server again, so that it listens on the new ports.")
 	default:
-		start := "Start the server: postrider serve --data " + r.DataDirectory
+		start := "Start the server: postrider serve" + data
 		if system == "linux" || system == "freebsd" {
 			start += ", as root because of the low ports"
 		}
-		list = append(list, start+"; or install it with \"postrider service install\".")
+		if r.Service != nil && strings.HasPrefix(r.Service.Note, service.ErrNone.Text) {
+			start += "; nothing here does so at boot."
+		} else {
+			start += "; or install it with \"postrider service install" + data + "\"."
+		}
+		list = append(list, start)
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,14 +26,14 @@ func TestTodo(t *testing.T) {
 			"Start the server: systemctl start postrider"},
 		{"a service that is not there", Report{Service: &Service{Note: "none"}, DataDirectory: "/d"},
 			"windows", "Start the server: postrider serve --data /d; or install it with " +
-				`"postrider service install".`},
+				`"postrider service install --data /d".`},
 		{"it runs", Report{Restart: true}, "linux",
 			"Start the server again, so that it listens on the new ports."},
 		{"low ports are for root", Report{DataDirectory: "/d"}, "freebsd",
 			"Start the server: postrider serve --data /d, as root because of the low ports; " +
-				`or install it with "postrider service install".`},
+				`or install it with "postrider service install --data /d".`},
 		{"low ports are for all", Report{DataDirectory: "/d"}, "darwin",
-			`Start the server: postrider serve --data /d; or install it with "postrider service install".`},
+			`Start the server: postrider serve --data /d; or install it with "postrider service install --data /d".`},
 	} {
 		list := todo(&tt.report, tt.system)
 		if got := list[len(list)-1]; got != tt.want {
@@ -44,6 +45,38 @@ func TestTodo(t *testing.T) {
 	for _, want := range []string{"you@example.org", "certificate for mx.example.org", "secret.key"} {
 		if !strings.Contains(list, want) {
 			t.Errorf("%q is missing in\n%s", want, list)
+		}
+	}
+}
+
+// Every command names a directory that it would not find, and only that; and
+// nobody is sent to a service manager that is not there.
+func TestTodoCommands(t *testing.T) {
+	installed := datadir.Installed("linux", os.Getenv)
+	for dir, want := range map[string]int{"/d": 4, installed: 0} {
+		list := strings.Join(todo(&Report{DataDirectory: dir}, "linux"), "\n")
+		if got := strings.Count(list, " --data "+dir); got != want {
+			t.Errorf("%s: got --data %d times, want %d:\n%s", dir, got, want, list)
+		}
+	}
+	none := &Report{DataDirectory: "/d", Service: &Service{Note: service.ErrNone.Text + "; more"}}
+	if list := strings.Join(todo(none, "linux"), "\n"); strings.Contains(list, "service install") {
+		t.Errorf("without a manager: got\n%s", list)
+	}
+}
+
+// What others cannot reach is in no record, and is warned of.
+func TestDivide(t *testing.T) {
+	public, others := divide([]netip.Addr{netip.MustParseAddr("127.0.0.1"),
+		netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("10.0.0.5"),
+		netip.MustParseAddr("fd00::1")})
+	if len(public) != 1 || public[0].String() != "198.51.100.1" {
+		t.Errorf("got %v as public", public)
+	}
+	told := strings.Join(hidden(others), "\n")
+	for _, want := range []string{"127.0.0.1", "10.0.0.5", "fd00::1"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("%s is missing in\n%s", want, told)
 		}
 	}
 }

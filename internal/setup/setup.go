@@ -120,6 +120,18 @@ func PublicAddresses() []netip.Addr {
 	return list
 }
 
+// divide tells addresses that belong into public records from the others.
+func divide(list []netip.Addr) (public, others []netip.Addr) {
+	for _, a := range list {
+		if a = a.Unmap(); a.IsGlobalUnicast() && !a.IsPrivate() {
+			public = append(public, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	return public, others
+}
+
 // HostName gives the server's own name: host, or that of a mail server of
 // domain. Kind Invalid says that it is no name of a host.
 func HostName(ctx context.Context, domain, host string) (string, error) {
@@ -163,8 +175,9 @@ func (p *Plan) Apply(ctx context.Context, via control.Caller) (*Report, error) {
 	if r.Listen = p.hosts; slices.Equal(r.Listen, []string{""}) || r.Listen == nil {
 		r.Listen = []string{}
 	}
-	r.Records = records(r.Domain, r.Host, p.Reached)
-	r.Todo = todo(r, runtime.GOOS)
+	public, others := divide(p.Reached)
+	r.Records = records(r.Domain, r.Host, public)
+	r.Todo = append(hidden(others), todo(r, runtime.GOOS)...)
 	return r, nil
 }
 
