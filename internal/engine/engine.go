@@ -262,7 +262,7 @@ func (e *Engine) absent(err error) error {
 	}
 	for i, dir := range list {
 		if !full[i] {
-			suspects = append(suspects, dir+" is empty")
+			suspects = append(suspects, dir+" holds no mail")
 		}
 	}
 	hint := ""

@@ -72,7 +72,7 @@ func TestVolumeDirectories(t *testing.T) {
 		{"first removed", disks(second), false, mail.Conflict, []string{second, "number 1"}},
 		{"reordered", disks(second, "volumes"), false, mail.Conflict, []string{second, "number 1"}},
 		{"inserted", disks("volumes", third, second), false, mail.Conflict, []string{second, "number 1"}},
-		{"not mounted", disks("volumes", second), true, mail.Damaged, []string{second + " is empty"}},
+		{"not mounted", disks("volumes", second), true, mail.Damaged, []string{second + " holds no mail"}},
 	} {
 		if c.away {
 			if err := os.Rename(second, aside); err != nil {
