@@ -127,6 +127,10 @@ type state struct {
 	heap, stack float64
 }
 
+// settleSeconds is how long a server that has come to rest is given to hand
+// memory back to the system, which it does when nobody asks it anything.
+const settleSeconds = 15
+
 // collected waits until the server has collected its garbage twice, for what
 // the first leaves the second frees, and has given memory back.
 func (p *postrider) collected(ctx context.Context) (state, error) {
@@ -144,9 +148,13 @@ func (p *postrider) collected(ctx context.Context) (state, error) {
 			return state{}, err
 		}
 	}
-	wait(ctx, 3*time.Second)
-	return state{pss: memoryOf(p.pid()), heap: m["go_memstats_heap_inuse_bytes"],
-		stack: m["go_memstats_stack_inuse_bytes"]}, nil
+	s := state{pss: memoryOf(p.pid()), heap: m["go_memstats_heap_inuse_bytes"],
+		stack: m["go_memstats_stack_inuse_bytes"]}
+	for range settleSeconds {
+		wait(ctx, time.Second)
+		s.pss = min(s.pss, memoryOf(p.pid()))
+	}
+	return s, ctx.Err()
 }
 
 // readMetrics reads the server's metrics that have no labels.
