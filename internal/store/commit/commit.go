@@ -268,7 +268,7 @@ func (c *Committer) fail(err error) {
 }
 
 // Alone runs one operation before Start, flushed, in a batch with this
-// number, which the database holds afterwards.
+// number, which the database holds afterwards. It may add nothing to Blobs.
 func (c *Committer) Alone(ctx context.Context, batch uint64, run func(*Tx) error) error {
 	t := &Tx{c: c, Ctx: ctx, Now: c.cfg.Now(), Blobs: c.cfg.Blobs.Begin(0, 0)}
 	c.cfg.Owner.Begin(t)
@@ -276,6 +276,9 @@ func (c *Committer) Alone(ctx context.Context, batch uint64, run func(*Tx) error
 		return err
 	}
 	err := run(t)
+	for i := 0; err == nil && i < len(t.later); i++ {
+		err = t.later[i].run()
+	}
 	if err == nil {
 		err = t.finish(batch, true)
 	}

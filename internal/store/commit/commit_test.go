@@ -183,13 +183,20 @@ func TestBatchFails(t *testing.T) {
 func TestAlone(t *testing.T) {
 	c := open(t, new(owner))
 	ctx := context.Background()
-	if err := c.Alone(ctx, 41, write("a")); err != nil {
+	later := func(run func(*Tx) error) func(*Tx) error {
+		return func(t *Tx) error { t.Later(func() error { return run(t) }); return nil }
+	}
+	if err := c.Alone(ctx, 41, later(write("a"))); err != nil {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
 	err := c.Alone(ctx, 50, func(t *Tx) error { return errors.Join(write("b")(t), broken) })
 	if !errors.Is(err, broken) || c.Batch() != 41 {
 		t.Errorf("got %v, batch %d; want 41 after a failure", err, c.Batch())
+	}
+	err = c.Alone(ctx, 50, later(func(*Tx) error { return broken }))
+	if !errors.Is(err, broken) || c.Batch() != 41 {
+		t.Errorf("later: got %v, batch %d; want 41 after a failure", err, c.Batch())
 	}
 	c.Start()
 	if got := facts(t, c); len(got) != 1 {
